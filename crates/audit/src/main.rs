@@ -1,0 +1,2 @@
+//! audit
+fn main() {}

@@ -1,0 +1,2 @@
+//! brain
+fn main() {}

@@ -1,0 +1,410 @@
+//! Amounts: one type for each meaning, and only the products that mean something.
+//!
+//! All of them are decimals of at most 12 places and at most 10^15 in size, so that no product of
+//! two of them overflows unseen; arithmetic that still would is an [`AmountError`].
+
+use core::fmt;
+use core::str::FromStr;
+
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The longest text that is read as an amount, in characters.
+const TEXT_LENGTH_MAX: usize = 32;
+/// The most decimal places of an amount.
+const PLACES_MAX: u32 = 12;
+/// The largest size of an amount.
+const SIZE_MAX: Decimal = Decimal::from_parts(2_764_472_320, 232_830, 0, false, 0);
+
+/// Why a number is not such an amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmountError {
+    /// Not a plain decimal number such as `-12.50`.
+    NotANumber,
+    /// Above 10^15, or the result of a calculation that would be.
+    TooLarge,
+    /// More than 12 decimal places.
+    TooFine,
+    /// Zero or less where only more than zero has a meaning.
+    NotPositive,
+}
+
+impl fmt::Display for AmountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotANumber => "is not a plain decimal number",
+            Self::TooLarge => "is larger than 10^15",
+            Self::TooFine => "has more than 12 decimal places",
+            Self::NotPositive => "is not above zero",
+        })
+    }
+}
+
+impl core::error::Error for AmountError {}
+
+fn bounded(value: Decimal) -> Result<Decimal, AmountError> {
+    if value.abs() > SIZE_MAX {
+        return Err(AmountError::TooLarge);
+    }
+    if value.scale() > PLACES_MAX {
+        return Err(AmountError::TooFine);
+    }
+    Ok(value)
+}
+
+fn positive(value: Decimal) -> Result<Decimal, AmountError> {
+    if value <= Decimal::ZERO {
+        return Err(AmountError::NotPositive);
+    }
+    bounded(value)
+}
+
+fn parse(text: &str) -> Result<Decimal, AmountError> {
+    let plain = |b: u8| b.is_ascii_digit() || matches!(b, b'-' | b'.');
+    if text.len() > TEXT_LENGTH_MAX || !text.bytes().all(plain) {
+        return Err(AmountError::NotANumber);
+    }
+    Decimal::from_str_exact(text).map_err(|_| AmountError::NotANumber)
+}
+
+/// Rounds away the places beyond the twelfth, towards zero.
+fn trimmed(value: Decimal) -> Decimal {
+    value.round_dp_with_strategy(PLACES_MAX, RoundingStrategy::ToZero)
+}
+
+macro_rules! amount {
+    ($(#[$doc:meta])* $name:ident, $check:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Decimal);
+
+        impl $name {
+            /// Checks and wraps a decimal.
+            ///
+            /// # Errors
+            /// [`AmountError`] when it is out of range for this kind of amount.
+            pub fn new(value: Decimal) -> Result<Self, AmountError> {
+                $check(value).map(Self)
+            }
+
+            /// The number itself.
+            #[must_use]
+            pub const fn get(self) -> Decimal {
+                self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = AmountError;
+
+            fn from_str(text: &str) -> Result<Self, AmountError> {
+                parse(text).and_then(Self::new)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        // A string, never a binary float, so that every language reads the same number.
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a decimal number as a string")
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
+            }
+        }
+    };
+}
+
+amount! {
+    /// An amount of the quote currency (USDT is booked as USD, one to one); may be negative.
+    Usd, bounded
+}
+amount! {
+    /// A price in quote currency for one unit of the base; above zero.
+    Price, positive
+}
+amount! {
+    /// A number of units of the base; above zero, so that an order for nothing cannot be written.
+    Quantity, positive
+}
+amount! {
+    /// A position in units of the base: above zero is long, below is short, zero is flat.
+    Exposure, bounded
+}
+
+/// Hundredths of a percent; 0 to 1,000,000 (a hundredfold).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct Bps(u32);
+
+impl Bps {
+    /// Checks and wraps a number of basis points.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] above 1,000,000.
+    pub const fn new(value: u32) -> Result<Self, AmountError> {
+        if value > 1_000_000 { Err(AmountError::TooLarge) } else { Ok(Self(value)) }
+    }
+
+    /// The number of basis points.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    fn ratio(self) -> Decimal {
+        Decimal::new(i64::from(self.0), 4)
+    }
+}
+
+impl TryFrom<u32> for Bps {
+    type Error = AmountError;
+
+    fn try_from(value: u32) -> Result<Self, AmountError> {
+        Self::new(value)
+    }
+}
+
+impl From<Bps> for u32 {
+    fn from(bps: Bps) -> Self {
+        bps.0
+    }
+}
+
+impl Usd {
+    /// Nothing.
+    pub const ZERO: Self = Self(Decimal::ZERO);
+
+    /// The sum.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn plus(self, other: Self) -> Result<Self, AmountError> {
+        self.0.checked_add(other.0).ok_or(AmountError::TooLarge).and_then(Self::new)
+    }
+
+    /// The difference.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn minus(self, other: Self) -> Result<Self, AmountError> {
+        self.0.checked_sub(other.0).ok_or(AmountError::TooLarge).and_then(Self::new)
+    }
+
+    /// The same size with the other sign.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        let mut value = self.0;
+        value.set_sign_positive(!value.is_sign_positive() || value.is_zero());
+        Self(value)
+    }
+
+    /// Its size without the sign.
+    #[must_use]
+    pub fn abs(self) -> Self {
+        Self(self.0.abs())
+    }
+
+    /// Whether it is below zero.
+    #[must_use]
+    pub fn is_negative(self) -> bool {
+        self.0 < Decimal::ZERO
+    }
+
+    /// How many units this buys at a price, before any rounding to the venue's step.
+    ///
+    /// # Errors
+    /// [`AmountError`] when that is nothing, or too much.
+    pub fn quantity_at(self, price: Price) -> Result<Quantity, AmountError> {
+        let units = self.0.checked_div(price.0).ok_or(AmountError::TooLarge)?;
+        Quantity::new(trimmed(units))
+    }
+}
+
+impl Price {
+    /// Price times quantity: the one product these types have.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn notional(self, quantity: Quantity) -> Result<Usd, AmountError> {
+        let product = self.0.checked_mul(quantity.0).ok_or(AmountError::TooLarge)?;
+        Usd::new(trimmed(product))
+    }
+
+    /// The value of a position at this price; negative for a short one.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn value(self, exposure: Exposure) -> Result<Usd, AmountError> {
+        let product = self.0.checked_mul(exposure.0).ok_or(AmountError::TooLarge)?;
+        Usd::new(trimmed(product))
+    }
+
+    /// This price raised by so many basis points.
+    ///
+    /// # Errors
+    /// [`AmountError`] when the result is out of range.
+    pub fn raised(self, by: Bps) -> Result<Self, AmountError> {
+        let step = self.0.checked_mul(by.ratio()).ok_or(AmountError::TooLarge)?;
+        let sum = self.0.checked_add(step).ok_or(AmountError::TooLarge)?;
+        Self::new(trimmed(sum))
+    }
+
+    /// This price lowered by so many basis points.
+    ///
+    /// # Errors
+    /// [`AmountError`] when the result is out of range.
+    pub fn lowered(self, by: Bps) -> Result<Self, AmountError> {
+        let step = self.0.checked_mul(by.ratio()).ok_or(AmountError::TooLarge)?;
+        let difference = self.0.checked_sub(step).ok_or(AmountError::TooLarge)?;
+        Self::new(trimmed(difference))
+    }
+
+    /// Halfway between two prices.
+    ///
+    /// # Errors
+    /// [`AmountError`] when the result is out of range.
+    pub fn middle(self, other: Self) -> Result<Self, AmountError> {
+        let sum = self.0.checked_add(other.0).ok_or(AmountError::TooLarge)?;
+        let half = sum.checked_div(Decimal::TWO).ok_or(AmountError::TooLarge)?;
+        Self::new(trimmed(half))
+    }
+}
+
+impl Quantity {
+    /// The sum.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn plus(self, other: Self) -> Result<Self, AmountError> {
+        self.0.checked_add(other.0).ok_or(AmountError::TooLarge).and_then(Self::new)
+    }
+
+    /// What is left after taking `other` away; `None` when nothing is.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).and_then(|rest| Self::new(rest).ok())
+    }
+}
+
+impl Exposure {
+    /// No position.
+    pub const FLAT: Self = Self(Decimal::ZERO);
+
+    /// The position after buying so much.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn bought(self, quantity: Quantity) -> Result<Self, AmountError> {
+        self.0.checked_add(quantity.0).ok_or(AmountError::TooLarge).and_then(Self::new)
+    }
+
+    /// The position after selling so much.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn sold(self, quantity: Quantity) -> Result<Self, AmountError> {
+        self.0.checked_sub(quantity.0).ok_or(AmountError::TooLarge).and_then(Self::new)
+    }
+
+    /// Its size as a quantity; `None` when flat.
+    #[must_use]
+    pub fn size(self) -> Option<Quantity> {
+        Quantity::new(self.0.abs()).ok()
+    }
+
+    /// Whether it is long.
+    #[must_use]
+    pub fn is_long(self) -> bool {
+        self.0 > Decimal::ZERO
+    }
+
+    /// Whether it is short.
+    #[must_use]
+    pub fn is_short(self) -> bool {
+        self.0 < Decimal::ZERO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn amounts_refuse_what_they_cannot_mean() {
+        let cases: [(&str, AmountError); 8] = [
+            ("0", AmountError::NotPositive),
+            ("-1", AmountError::NotPositive),
+            ("1e3", AmountError::NotANumber),
+            ("+1", AmountError::NotANumber),
+            ("1_000", AmountError::NotANumber),
+            ("", AmountError::NotANumber),
+            ("1000000000000001", AmountError::TooLarge),
+            ("0.0000000000001", AmountError::TooFine),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<Quantity>(), Err(expected), "{text:?}");
+        }
+        assert!("1000000000000000".parse::<Quantity>().is_ok());
+        assert_eq!("1".repeat(33).parse::<Usd>(), Err(AmountError::NotANumber));
+    }
+
+    #[test]
+    fn a_notional_is_price_times_quantity() {
+        let price: Price = "0.4321".parse().unwrap();
+        let quantity: Quantity = "100".parse().unwrap();
+        assert_eq!(price.notional(quantity).unwrap().to_string(), "43.2100");
+    }
+
+    #[test]
+    fn a_product_beyond_the_range_is_an_error() {
+        let price: Price = "1000000000000000".parse().unwrap();
+        let quantity: Quantity = "2".parse().unwrap();
+        assert_eq!(price.notional(quantity), Err(AmountError::TooLarge));
+    }
+
+    #[test]
+    fn a_collar_widens_both_ways() {
+        let price: Price = "200".parse().unwrap();
+        let width = Bps::new(50).unwrap();
+        assert_eq!(price.raised(width).unwrap(), "201".parse().unwrap());
+        assert_eq!(price.lowered(width).unwrap(), "199".parse().unwrap());
+    }
+
+    #[test]
+    fn negation_turns_the_sign_and_leaves_zero() {
+        assert_eq!("5".parse::<Usd>().unwrap().negated(), "-5".parse().unwrap());
+        assert_eq!("-5".parse::<Usd>().unwrap().negated(), "5".parse().unwrap());
+        assert!(!Usd::ZERO.negated().is_negative());
+    }
+}

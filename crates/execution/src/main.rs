@@ -1,0 +1,2 @@
+//! execution
+fn main() {}

@@ -1,0 +1,2 @@
+//! market-data
+fn main() {}

@@ -1,0 +1,80 @@
+//! One account: its wallet, positions and orders.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rust_decimal::Decimal;
+
+use super::position::Position;
+
+/// One account in USDT, cross margin, one-way mode.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    /// Balance the account was opened with, in USDT.
+    pub starting_balance: Decimal,
+    /// Starting balance plus realised profit minus fees, in USDT.
+    pub wallet: Decimal,
+    pub positions: BTreeMap<String, Position>,
+    /// Open orders, by their place among all orders.
+    pub open: BTreeSet<u64>,
+    /// Open orders of each symbol, counted.
+    pub open_count: BTreeMap<String, usize>,
+    /// Every order ever, in order of acceptance.
+    pub orders: Vec<u64>,
+    /// Closed orders, in order of closing.
+    pub closed: Vec<u64>,
+    /// Every fill ever, by its place among all fills.
+    pub fills: Vec<u64>,
+}
+
+/// Sums over an account, all in USDT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Margins {
+    pub unrealised: Decimal,
+    pub position_margin: Decimal,
+    pub order_margin: Decimal,
+    pub maintenance_margin: Decimal,
+}
+
+impl Account {
+    pub(crate) fn new(starting_balance: Decimal) -> Self {
+        Self {
+            starting_balance,
+            wallet: starting_balance,
+            positions: BTreeMap::new(),
+            open: BTreeSet::new(),
+            open_count: BTreeMap::new(),
+            orders: Vec::new(),
+            closed: Vec::new(),
+            fills: Vec::new(),
+        }
+    }
+
+    /// The position in a symbol, empty if there never was one.
+    pub(crate) fn position_mut(&mut self, symbol: &str) -> &mut Position {
+        self.positions.entry(symbol.to_owned()).or_default()
+    }
+
+    /// Sums over positions, marked with `mark` (zero where the mark is unknown).
+    pub(crate) fn margins(&self, mark: impl Fn(&str) -> Option<Decimal>) -> Margins {
+        let mut sums = Margins::default();
+        for (symbol, position) in &self.positions {
+            if let Some(mark) = mark(symbol) {
+                sums.unrealised += position.unrealised(mark);
+            }
+            sums.position_margin += position.initial_margin();
+            sums.order_margin += position.order_margin();
+            sums.maintenance_margin += position.maintenance_margin();
+        }
+        sums
+    }
+
+    /// Profit of everything closed, fees apart, in USDT.
+    pub(crate) fn realised(&self) -> Decimal {
+        self.positions.values().map(|position| position.realised).sum()
+    }
+
+    /// Fees paid, in USDT.
+    pub(crate) fn fees(&self) -> Decimal {
+        self.positions.values().map(|position| position.fees).sum()
+    }
+}

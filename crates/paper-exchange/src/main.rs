@@ -1,0 +1,2 @@
+//! paper-exchange
+fn main() {}

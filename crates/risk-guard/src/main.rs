@@ -1,0 +1,2 @@
+//! risk-guard
+fn main() {}

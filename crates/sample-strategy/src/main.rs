@@ -1,0 +1,2 @@
+//! sample-strategy
+fn main() {}

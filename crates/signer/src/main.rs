@@ -1,0 +1,2 @@
+//! signer
+fn main() {}

@@ -1,0 +1,217 @@
+//! Directional link keys, one for each (source, audience) pair and epoch.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit};
+use portcullis_domain::{IdError, Label, PrincipalName};
+use sha2::Sha256;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// The name of a deployment (`dev`, `staging`, `prod` …): keys of one open nothing of another.
+pub type Realm = Label<16>;
+
+/// The salt of every derivation, so that the root serves no other protocol.
+const SALT: &[u8] = b"portcullis/epoch-root/v1";
+/// What the derived key is for.
+const PURPOSE: &[u8] = b"portcullis/seal/hmac-sha256/v1";
+
+/// The secret of an epoch from which all link keys are derived. Only the tool that makes identities
+/// ever holds it; no service does.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct EpochRoot(pub [u8; 32]);
+
+/// Who seals for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    /// Who seals.
+    pub source: PrincipalName,
+    /// Who verifies.
+    pub audience: PrincipalName,
+}
+
+/// The HMAC-SHA256 key of a link in one epoch.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct LinkKey([u8; 32]);
+
+impl fmt::Debug for LinkKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LinkKey(…)")
+    }
+}
+
+impl LinkKey {
+    /// From the bytes of a key file.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for a key file.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl EpochRoot {
+    /// Derives the key of a link: HKDF-SHA256 (RFC 5869) over the root, with the info
+    /// `lp(purpose) ‖ lp(realm) ‖ lp(u32be(epoch)) ‖ lp(source) ‖ lp(audience)`, where
+    /// `lp(x) = u16be(len x) ‖ x`.
+    #[must_use]
+    pub fn link_key(&self, realm: Realm, epoch: u32, link: Link) -> LinkKey {
+        let mut info = Vec::with_capacity(160);
+        let mut lengthed = |part: &[u8]| {
+            // Every part is a constant or a label of at most 32 bytes.
+            info.extend(u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());
+            info.extend(part);
+        };
+        lengthed(PURPOSE);
+        lengthed(realm.as_str().as_bytes());
+        lengthed(&epoch.to_be_bytes());
+        lengthed(link.source.as_str().as_bytes());
+        lengthed(link.audience.as_str().as_bytes());
+        let mut key = LinkKey([0; 32]);
+        // 32 bytes are far below HKDF's limit of 255 blocks, the only way this fails; an all-zero
+        // key would then open nothing that a real one sealed.
+        let expanded = Hkdf::<Sha256>::new(Some(SALT), &self.0).expand(&info, &mut key.0);
+        debug_assert!(expanded.is_ok());
+        key
+    }
+}
+
+/// The name of a key in a frame: `source>audience/epoch`. A hint for finding the key, trusted for
+/// nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// The name of a link's key.
+    #[must_use]
+    pub fn new(link: Link, epoch: u32) -> Self {
+        Self(format!("{}>{}/{epoch}", link.source, link.audience))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads a key id from a frame.
+    ///
+    /// # Errors
+    /// [`IdError`] when it does not name a link and an epoch.
+    pub fn parse(text: &str) -> Result<(Link, u32), IdError> {
+        let (source, rest) = text.split_once('>').ok_or(IdError::Character)?;
+        let (audience, epoch) = rest.split_once('/').ok_or(IdError::Character)?;
+        let link =
+            Link { source: PrincipalName::new(source)?, audience: PrincipalName::new(audience)? };
+        let digits = epoch.bytes().all(|b| b.is_ascii_digit());
+        let canonical = digits && (epoch == "0" || !epoch.starts_with('0'));
+        let epoch = epoch.parse().ok().filter(|_| canonical).ok_or(IdError::Character)?;
+        Ok((link, epoch))
+    }
+}
+
+/// A key that is ready to use: its two padded blocks are hashed once, not for every message.
+#[derive(Clone)]
+pub(crate) struct Keyed {
+    pub id: KeyId,
+    pub epoch: u32,
+    pub mac: Hmac<Sha256>,
+}
+
+/// The link keys that one principal holds.
+#[derive(Clone, Default)]
+pub struct KeyRing {
+    keys: BTreeMap<Link, Vec<Keyed>>,
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.keys.keys()).finish()
+    }
+}
+
+impl KeyRing {
+    /// No keys.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a key. The highest epoch of a link seals; every epoch held verifies.
+    pub fn insert(&mut self, link: Link, epoch: u32, key: &LinkKey) {
+        // HMAC takes keys of any length.
+        let Ok(mac) = Hmac::<Sha256>::new_from_slice(&key.0) else { return };
+        let keyed = Keyed { id: KeyId::new(link, epoch), epoch, mac };
+        let epochs = self.keys.entry(link).or_default();
+        epochs.retain(|held| held.epoch != epoch);
+        epochs.push(keyed);
+        epochs.sort_by_key(|held| held.epoch);
+    }
+
+    /// Every link that a key is held for.
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.keys.keys()
+    }
+
+    pub(crate) fn newest(&self, link: &Link) -> Option<&Keyed> {
+        self.keys.get(link)?.last()
+    }
+
+    pub(crate) fn find(&self, link: &Link, epoch: u32) -> Option<&Keyed> {
+        self.keys.get(link)?.iter().find(|held| held.epoch == epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(source: &str, audience: &str) -> Link {
+        Link {
+            source: PrincipalName::new(source).unwrap(),
+            audience: PrincipalName::new(audience).unwrap(),
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_link_changes_its_key() {
+        let root = EpochRoot([7; 32]);
+        let dev = Realm::new("dev").unwrap();
+        let base = root.link_key(dev, 1, link("brain", "execution"));
+        let others = [
+            root.link_key(Realm::new("prod").unwrap(), 1, link("brain", "execution")),
+            root.link_key(dev, 2, link("brain", "execution")),
+            root.link_key(dev, 1, link("execution", "brain")),
+            root.link_key(dev, 1, link("brain", "signer")),
+            EpochRoot([8; 32]).link_key(dev, 1, link("brain", "execution")),
+        ];
+        for other in others {
+            assert_ne!(base.expose(), other.expose());
+        }
+    }
+
+    #[test]
+    fn key_ids_have_one_spelling() {
+        let id = KeyId::new(link("brain", "execution"), 12);
+        assert_eq!(id.as_str(), "brain>execution/12");
+        assert_eq!(KeyId::parse(id.as_str()), Ok((link("brain", "execution"), 12)));
+        for bad in ["brain>execution/012", "brain>execution/+1", "brain/1", "a>b", "a b>c/1", ">b/1"]
+        {
+            assert!(KeyId::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_never_prints_itself() {
+        let key = LinkKey::from_bytes([9; 32]);
+        assert_eq!(format!("{key:?}"), "LinkKey(…)");
+    }
+}

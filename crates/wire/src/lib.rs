@@ -1,0 +1,36 @@
+//! What travels on the bus: envelopes, seals, subjects, messages and their codec.
+//!
+//! ```text
+//!  message ──▶ Sealer ──▶ frame ══ bus ══▶ frame ──▶ Verifier ──▶ Verified<message> ──▶ core
+//! ```
+//!
+//! Only this crate can build a [`Verified`]; cores take nothing else, so an unverified message does
+//! not compile.
+#![no_std]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
+    clippy::float_arithmetic
+)]
+
+extern crate alloc;
+
+pub mod codec;
+mod frame;
+mod keys;
+pub mod messages;
+mod pack;
+pub mod principal;
+mod seal;
+mod signed;
+pub mod subjects;
+mod text;
+mod verify;
+mod window;
+
+pub use frame::{FRAME_LENGTH_MAX, Frame, FrameError, Header, SEALS_MAX, VERSION};
+pub use keys::{EpochRoot, KeyId, KeyRing, Link, LinkKey, Realm};
+pub use seal::{Context, SealError, Sealed, Sealer};
+pub use signed::{Signed, SignedError, Signer, Verifying};
+pub use text::Text;
+pub use verify::{Received, Refusal, Verified, Verifier};

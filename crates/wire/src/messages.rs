@@ -1,0 +1,523 @@
+//! The messages. Structs travel as maps in the order written here; adding or moving a field is a
+//! new kind of message.
+
+use alloc::vec::Vec;
+
+use portcullis_domain::{
+    Bps, Exposure, Fill, Hash, KillCause, KillState, Order, OrderId, OrderStatus, Price, Quantity,
+    Reason, Side, StrategyId, Symbol, TimeInForce, Timestamp, Usd, VenueOrderId,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Signed, Text};
+
+/// Something that travels in an envelope.
+pub trait Message: Serialize + DeserializeOwned {
+    /// The kind in the header; at most 31 characters.
+    const KIND: &'static str;
+}
+
+/// Something that is signed with Ed25519.
+pub trait Signable: Serialize + DeserializeOwned {
+    /// What the signature says it is.
+    const KIND: &'static str;
+}
+
+macro_rules! kinds {
+    ($($trait:ident: $($type:ty = $kind:literal),* ;)*) => {
+        $($(impl $trait for $type { const KIND: &'static str = $kind; })*)*
+    };
+}
+
+kinds! {
+    Message:
+        Proposal = "proposal", Order = "order", Permit = "permit", SignRequest = "sign-request",
+        SignResponse = "sign-response", Signed<Receipt> = "receipt", Signed<Kill> = "kill",
+        Heartbeat = "heartbeat", Decision = "decision", Verdict = "verdict",
+        PermitTaken = "permit-taken", ExecutionReport = "execution-report", Fill = "fill",
+        SignatureRecord = "signature-record", Notice = "notice",
+        ExecutionStatus = "execution-status", ServiceStatus = "service-status",
+        Signed<Checkpoint> = "checkpoint", portcullis_domain::Book = "book", Trade = "trade";
+    Signable: Receipt = "receipt", Kill = "kill", Checkpoint = "checkpoint";
+}
+
+/// How much a strategy wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Size {
+    /// In units of the base.
+    Quantity(Quantity),
+    /// By value, at the limit price or else at the book.
+    Notional(Usd),
+}
+
+/// What a strategy wants done. Its id is the envelope's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposal {
+    /// What to trade.
+    pub symbol: Symbol,
+    /// Which way.
+    pub side: Side,
+    /// How much.
+    pub size: Size,
+    /// The worst price; without one the brain takes the widest that the profile allows.
+    pub limit_price: Option<Price>,
+    /// How long it may rest.
+    pub time_in_force: TimeInForce,
+    /// Whether it may only shrink a position.
+    pub reduce_only: bool,
+}
+
+/// Risk-guard's leave for one order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Permit {
+    /// The brain's sealed order, byte for byte.
+    #[serde(with = "serde_bytes")]
+    pub order: Vec<u8>,
+    /// The digest of the risk policy that risk-guard runs.
+    pub policy: Hash,
+}
+
+/// What execution wants signed. Never bytes: the signer derives them itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SignAction {
+    /// Place the order inside this permit (a whole frame).
+    Place {
+        /// Risk-guard's sealed permit, byte for byte.
+        #[serde(with = "serde_bytes")]
+        permit: Vec<u8>,
+    },
+    /// Cancel one order.
+    Cancel {
+        /// What it trades.
+        symbol: Symbol,
+        /// Which order.
+        order: OrderId,
+    },
+    /// Cancel every order of an instrument.
+    CancelAll {
+        /// Which instrument.
+        symbol: Symbol,
+    },
+    /// Read one order by its client order id.
+    QueryOrder {
+        /// What it trades.
+        symbol: Symbol,
+        /// Which order.
+        order: OrderId,
+    },
+    /// Read all open orders.
+    QueryOpenOrders {
+        /// Where the last page ended, or empty.
+        cursor: Text,
+    },
+    /// Read the positions.
+    QueryPositions {
+        /// Where the last page ended, or empty.
+        cursor: Text,
+    },
+    /// Read the fills since a moment.
+    QueryExecutions {
+        /// The first moment, by the venue's clock.
+        since: Timestamp,
+        /// Where the last page ended, or empty.
+        cursor: Text,
+    },
+    /// Read the balance.
+    QueryWallet,
+    /// Log in to the private stream.
+    StreamLogin {
+        /// Until when the login is valid, in milliseconds since the epoch.
+        expires_ms: u64,
+    },
+}
+
+/// Execution asks for one signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignRequest {
+    /// What for.
+    pub action: SignAction,
+    /// The venue's time that the request will carry, in milliseconds since the epoch.
+    pub timestamp_ms: u64,
+    /// The exact text that execution will send: a JSON body or a query string. The signer refuses
+    /// when its own derivation differs.
+    #[serde(with = "serde_bytes")]
+    pub payload: Vec<u8>,
+}
+
+/// The signer's answer. The request it answers is the envelope's causation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SignResponse {
+    /// The signature, and the public name of the key it was made with.
+    Signed {
+        /// The venue's API key; not a secret.
+        api_key: Text,
+        /// The signature as the venue wants it (Bybit: 64 lower-case hexadecimal digits).
+        signature: Text,
+    },
+    /// No signature.
+    Refused {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Audit's statement that a fact is in the log, on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// SHA-256 of the fact's whole frame.
+    pub fact: Hash,
+    /// The order it is about.
+    pub order: OrderId,
+    /// The entry's number in the log, from 0.
+    pub index: u64,
+    /// The entry's hash, which all later entries build on.
+    pub entry: Hash,
+}
+
+/// The end of the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// How many entries the log has.
+    pub size: u64,
+    /// The hash of the last one; zeroes for an empty log.
+    pub head: Hash,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+/// Stop everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kill {
+    /// The deployment it is meant for.
+    pub realm: crate::Realm,
+    /// Who says so.
+    pub operator: portcullis_domain::PrincipalName,
+    /// Why, for the record.
+    pub reason: Text,
+    /// When it was signed.
+    pub at: Timestamp,
+}
+
+/// Risk-guard is there, and this is what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// Its kill switch.
+    pub kill: KillState,
+    /// The digest of the risk policy that it runs.
+    pub policy: Hash,
+}
+
+/// What became of a proposal at the brain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// The sealed proposal, byte for byte.
+    #[serde(with = "serde_bytes")]
+    pub proposal: Vec<u8>,
+    /// The order it became, or would have become.
+    pub order: OrderId,
+    /// The answer.
+    pub outcome: Outcome,
+}
+
+/// What risk-guard said to an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdict {
+    /// The sealed order, byte for byte.
+    #[serde(with = "serde_bytes")]
+    pub order_frame: Vec<u8>,
+    /// Its id.
+    pub order: OrderId,
+    /// The answer.
+    pub outcome: Outcome,
+}
+
+/// Yes, or why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It went on to the next service.
+    Passed,
+    /// It ended here.
+    Refused(Reason),
+}
+
+/// Execution took a permit and will act on it once this is on record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PermitTaken {
+    /// The order in it.
+    pub order: OrderId,
+    /// The sealed permit, byte for byte.
+    #[serde(with = "serde_bytes")]
+    pub permit: Vec<u8>,
+}
+
+/// Where an order stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionReport {
+    /// Which order.
+    pub order: OrderId,
+    /// Whose.
+    pub strategy: StrategyId,
+    /// What it trades.
+    pub symbol: Symbol,
+    /// Which way.
+    pub side: Side,
+    /// How much in all.
+    pub quantity: Quantity,
+    /// How much of it filled so far; `None` for nothing.
+    pub filled: Option<Quantity>,
+    /// Its state.
+    pub status: OrderStatus,
+    /// The venue's id, once known.
+    pub venue_order: Option<VenueOrderId>,
+    /// Why, where it was refused or rejected.
+    pub reason: Option<Reason>,
+    /// What the venue said, or other evidence, in words.
+    pub detail: Text,
+}
+
+/// The signer signed or refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignatureRecord {
+    /// The order, where it was about one.
+    pub order: Option<OrderId>,
+    /// What was asked for: `place`, `cancel`, `query` …
+    pub action: Text,
+    /// SHA-256 of the exact text that was signed, with its time; never the signature itself.
+    pub payload: Hash,
+    /// The answer.
+    pub outcome: Outcome,
+}
+
+/// Something worth knowing about a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Notice {
+    /// It started.
+    Started {
+        /// Its version.
+        version: Text,
+        /// The digest of the risk policy that it runs, where it runs one.
+        policy: Option<Hash>,
+        /// Its kill switch, where it has one.
+        kill: Option<KillState>,
+    },
+    /// It stopped in order.
+    Stopped,
+    /// Its kill switch changed.
+    KillSwitch {
+        /// What it is now.
+        state: KillState,
+        /// What did it.
+        cause: KillCause,
+        /// In words; for an operator's command, the reason given.
+        detail: Text,
+    },
+    /// A message was refused.
+    Violation {
+        /// Where it came.
+        subject: Text,
+        /// The refusal's code.
+        code: Text,
+        /// SHA-256 of what came.
+        frame: Hash,
+    },
+    /// A message or a state was refused for a reason that is no attack.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// In words.
+        detail: Text,
+    },
+    /// Execution has compared itself with the venue.
+    Reconciled {
+        /// Orders that are open at the venue.
+        open: u64,
+        /// Orders whose state changed by it.
+        changed: u64,
+        /// Fills that were not known before.
+        fills: u64,
+    },
+    /// Something an operator should look at.
+    Warning {
+        /// In words.
+        detail: Text,
+    },
+}
+
+/// How much of one instrument a strategy holds and has open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StrategyExposure {
+    /// Whose.
+    pub strategy: StrategyId,
+    /// Of what.
+    pub symbol: Symbol,
+    /// The position from its fills.
+    pub position: Exposure,
+    /// What its open and doubtful buy orders may still add.
+    pub open_buy: Option<Quantity>,
+    /// What its open and doubtful sell orders may still take away.
+    pub open_sell: Option<Quantity>,
+}
+
+/// A position, for people to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Of what.
+    pub symbol: Symbol,
+    /// How much.
+    pub position: Exposure,
+    /// What it cost on average; `None` when flat.
+    pub average_price: Option<Price>,
+    /// What it is worth, marked against the worse of mid and last; `None` without a price.
+    pub mark: Option<Price>,
+}
+
+/// An order that is not over, for people to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenOrder {
+    /// Which.
+    pub order: OrderId,
+    /// Whose.
+    pub strategy: StrategyId,
+    /// Of what.
+    pub symbol: Symbol,
+    /// Which way.
+    pub side: Side,
+    /// How much in all.
+    pub quantity: Quantity,
+    /// How much of it filled so far.
+    pub filled: Option<Quantity>,
+    /// At what price.
+    pub limit_price: Price,
+    /// Its state.
+    pub status: OrderStatus,
+    /// Since when it is known.
+    pub since: Timestamp,
+}
+
+/// Execution's own account of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionStatus {
+    /// Its kill switch.
+    pub kill: KillState,
+    /// Whether new orders would be sent right now.
+    pub may_trade: bool,
+    /// Why not, if not.
+    pub reason: Option<Reason>,
+    /// The digest of the risk policy that it runs.
+    pub policy: Hash,
+    /// The UTC day it counts, in days since the epoch.
+    pub day: u64,
+    /// The day's loss: realised, unrealised and fees; negative is a gain.
+    pub loss: Usd,
+    /// The hard limit of that loss.
+    pub loss_max: Usd,
+    /// What each strategy holds and has open: complete, or this message is not sent.
+    pub exposures: Vec<StrategyExposure>,
+    /// The positions.
+    pub positions: Vec<Position>,
+    /// The oldest open orders, at most 100.
+    pub orders: Vec<OpenOrder>,
+    /// How many orders are open, in all.
+    pub orders_open: u64,
+    /// How many orders are in doubt.
+    pub orders_unknown: u64,
+    /// How many fills were booked since the journal began.
+    pub fills: u64,
+}
+
+impl ExecutionStatus {
+    /// The most open orders that are listed.
+    pub const ORDERS_LISTED_MAX: usize = 100;
+}
+
+/// A number that a service counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Count {
+    /// What of, such as `proposals` or `refused.PRICE_COLLAR`.
+    pub name: Text,
+    /// How many since the start.
+    pub value: u64,
+}
+
+/// How a service is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceStatus {
+    /// Whether it does its work.
+    pub ready: bool,
+    /// If not, why, in words.
+    pub detail: Text,
+    /// Its kill switch, where it has one.
+    pub kill: Option<KillState>,
+    /// The digest of the risk policy that it runs, where it runs one.
+    pub policy: Option<Hash>,
+    /// What it counted since its start; at most 64 numbers.
+    pub counts: Vec<Count>,
+}
+
+/// A trade at the venue, between anybody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trade {
+    /// Of what.
+    pub symbol: Symbol,
+    /// Which way the one went who took.
+    pub side: Side,
+    /// At what price.
+    pub price: Price,
+    /// How much.
+    pub quantity: Quantity,
+    /// When, by the venue's clock.
+    pub venue_time: Timestamp,
+}
+
+/// The limits that brain, risk-guard and execution must agree on; its digest is the policy hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RiskPolicy {
+    /// The instruments that may be traded, by symbol.
+    pub instruments: Vec<InstrumentPolicy>,
+    /// The oldest book that still counts, in milliseconds.
+    pub book_age_ms_max: u64,
+    /// The most orders that may be open or in doubt at once.
+    pub orders_open_max: u64,
+    /// The most that a day may lose before execution stops; it cannot exceed the compiled-in limit.
+    pub daily_loss_max: Usd,
+}
+
+/// The limits of one instrument.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstrumentPolicy {
+    /// The instrument and the venue's filters for it.
+    pub instrument: portcullis_domain::Instrument,
+    /// The largest order, by value at its limit price.
+    pub order_notional_max: Usd,
+    /// The largest position with all open orders filled, by value at the middle of the book.
+    pub position_notional_max: Usd,
+    /// How far the limit price may lie beyond the middle of the book.
+    pub collar: Bps,
+}

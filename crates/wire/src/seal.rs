@@ -1,0 +1,169 @@
+//! Seals messages: one header, one body, one tag for each addressee.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use hmac::Mac;
+use portcullis_domain::{EnvelopeId, PrincipalName, Timestamp};
+
+use crate::codec::{self, CodecError};
+use crate::frame::{BODY_LENGTH_MAX, Frame, Header, covered};
+use crate::keys::{KeyRing, Keyed, Link, Realm};
+use crate::messages::Message;
+use crate::principal::Principal;
+use crate::subjects::Subject;
+
+/// Why a message could not be sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The body does not encode, or is too long.
+    #[error("encode the body of {kind}")]
+    Body {
+        /// The kind of message.
+        kind: &'static str,
+        /// What is wrong with it.
+        #[source]
+        cause: CodecError,
+    },
+    /// The name in the subject does not fit the subject.
+    #[error("subject {0} needs exactly one name")]
+    Name(&'static str),
+    /// No key is held for anybody who may read it.
+    #[error("no link key for any reader of {0}")]
+    NoAddressee(&'static str),
+    /// Header or frame would be larger than the format allows.
+    #[error("frame for {0} would be too large")]
+    TooLarge(&'static str),
+}
+
+/// What the sealing core cannot know by itself.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The present.
+    pub now: Timestamp,
+    /// A fresh, unguessable id.
+    pub id: EnvelopeId,
+    /// What all messages of one proposal share.
+    pub correlation: EnvelopeId,
+    /// The message that caused this one.
+    pub causation: Option<EnvelopeId>,
+    /// W3C trace context, or empty.
+    pub traceparent: String,
+}
+
+impl Context {
+    /// The context of a message that nothing caused.
+    #[must_use]
+    pub const fn first(now: Timestamp, id: EnvelopeId) -> Self {
+        Self { now, id, correlation: id, causation: None, traceparent: String::new() }
+    }
+
+    /// The context of a message that another one caused.
+    #[must_use]
+    pub fn caused_by(now: Timestamp, id: EnvelopeId, cause: &Header) -> Self {
+        Self {
+            now,
+            id,
+            correlation: cause.correlation,
+            causation: Some(cause.id),
+            traceparent: cause.traceparent.clone(),
+        }
+    }
+}
+
+/// A sealed message, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// Where it goes.
+    pub subject: String,
+    /// Its id.
+    pub id: EnvelopeId,
+    /// Its place in its channel.
+    pub seq: u64,
+    /// The bytes.
+    pub frame: Vec<u8>,
+}
+
+/// Seals the messages of one principal and counts its channels.
+#[derive(Debug)]
+pub struct Sealer {
+    realm: Realm,
+    source: PrincipalName,
+    boot: u64,
+    ring: KeyRing,
+    next: BTreeMap<String, u64>,
+}
+
+impl Sealer {
+    /// `boot` must be larger than at every earlier start, and be on disk before the first send.
+    #[must_use]
+    pub fn new(realm: Realm, source: PrincipalName, boot: u64, ring: KeyRing) -> Self {
+        Self { realm, source, boot, ring, next: BTreeMap::new() }
+    }
+
+    /// Seals a message for everybody whose key is held and whose role may read the subject. `name`
+    /// fills the one variable place of the subject, where it has one.
+    ///
+    /// # Errors
+    /// [`SealError`]; nothing is counted then.
+    pub fn seal<P: Principal, M: Message>(
+        &mut self,
+        subject: &Subject<P, M>,
+        name: Option<&str>,
+        message: &M,
+        context: Context,
+    ) -> Result<Sealed, SealError> {
+        let row = subject.row;
+        let concrete = row.concrete(name).ok_or(SealError::Name(row.pattern))?;
+        let body =
+            codec::encode(message).map_err(|cause| SealError::Body { kind: M::KIND, cause })?;
+        if body.len() > BODY_LENGTH_MAX {
+            let cause = CodecError::TooLong { length: body.len(), limit: BODY_LENGTH_MAX };
+            return Err(SealError::Body { kind: M::KIND, cause });
+        }
+        let keys: Vec<(PrincipalName, &Keyed)> = self
+            .ring
+            .links()
+            .filter(|link| link.source == self.source && row.may_read(&link.audience, &concrete))
+            .filter_map(|link: &Link| Some((link.audience, self.ring.newest(link)?)))
+            .collect();
+        if keys.is_empty() {
+            return Err(SealError::NoAddressee(row.pattern));
+        }
+        let channel = row.channel(&concrete);
+        let seq = self.next.get(channel).copied().unwrap_or(1);
+        let header = Header {
+            realm: self.realm,
+            kind: M::KIND.into(),
+            subject: concrete.clone(),
+            source: self.source,
+            audience: keys.iter().map(|(audience, _)| *audience).collect(),
+            id: context.id,
+            boot: self.boot,
+            seq,
+            issued_at: context.now,
+            expires_at: context.now.plus(row.lifetime),
+            correlation: context.correlation,
+            causation: context.causation,
+            traceparent: context.traceparent,
+        };
+        let header = header.write().map_err(|_| SealError::TooLarge(row.pattern))?;
+        let seals: Vec<(&str, [u8; 32])> = keys
+            .iter()
+            .map(|(_, key)| {
+                let tag = covered(&key.mac, &header, &body).finalize().into_bytes();
+                (key.id.as_str(), tag.into())
+            })
+            .collect();
+        let frame =
+            Frame::write(&header, &body, &seals).map_err(|_| SealError::TooLarge(row.pattern))?;
+        match self.next.get_mut(channel) {
+            Some(next) => *next = seq.saturating_add(1),
+            None => {
+                self.next.insert(channel.into(), seq.saturating_add(1));
+            }
+        }
+        Ok(Sealed { subject: concrete, id: context.id, seq, frame })
+    }
+}

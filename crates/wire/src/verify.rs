@@ -1,0 +1,318 @@
+//! Opens envelopes. The order of the checks is part of the contract: nothing but the frame is
+//! parsed before the MAC holds.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use hmac::Mac;
+use portcullis_domain::{EnvelopeId, PrincipalName, Span, Timestamp};
+
+use crate::codec;
+use crate::frame::{BODY_LENGTH_MAX, Frame, FrameError, Header, covered};
+use crate::keys::{KeyId, KeyRing, Link, Realm};
+use crate::messages::{Message, Permit};
+use crate::principal::{Principal, Role};
+use crate::subjects::{ORDER, PERMIT, Subject};
+use crate::window::{Novelty, Window};
+
+/// How far ahead of ours a sender's clock may be.
+const SKEW_MAX: Span = Span::from_secs(2);
+
+/// The most (source, channel) pairs that a verifier keeps a window for.
+const WINDOWS_MAX: usize = 512;
+
+/// Why an envelope was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not a frame, or too large for one.
+    #[error("not a frame: {0}")]
+    Frame(FrameError),
+    /// No seal for this reader by anybody who may publish that subject.
+    #[error("no seal for this reader from a publisher of the subject")]
+    NoSeal,
+    /// A seal whose key is not held: unknown, revoked or of another realm.
+    #[error("sealed with a key that is not held")]
+    UnknownKey,
+    /// The tag does not fit the bytes: tampered with, or made without the key.
+    #[error("seal does not fit the bytes")]
+    BadSeal,
+    /// The header is not one, although its seal holds.
+    #[error("header is malformed")]
+    Header,
+    /// Sealed in another deployment.
+    #[error("belongs to another realm")]
+    Realm,
+    /// Sealed for another subject or kind than it came as.
+    #[error("sealed for another subject")]
+    Subject,
+    /// This reader is not among its addressees.
+    #[error("addressed to somebody else")]
+    Addressee,
+    /// Its lifetime is over, or longer than the subject allows.
+    #[error("expired")]
+    Expired,
+    /// Sealed too far in the future.
+    #[error("sealed in the future")]
+    Future,
+    /// Sealed before this reader started.
+    #[error("sealed before this service started")]
+    BeforeBoot,
+    /// An old place in its channel, or a known id with other bytes.
+    #[error("replayed")]
+    Replay,
+    /// The body is not such a message.
+    #[error("body is not such a message")]
+    Body,
+    /// More sources than a reader keeps track of.
+    #[error("too many sources")]
+    TooManySources,
+}
+
+impl Refusal {
+    /// The stable code that logs, metrics and audit use.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Frame(FrameError::TooLong) => "OVERSIZED",
+            Self::Frame(FrameError::Malformed) => "MALFORMED_FRAME",
+            Self::Frame(FrameError::Version(_)) => "UNKNOWN_VERSION",
+            Self::NoSeal => "NO_SEAL",
+            Self::UnknownKey => "UNKNOWN_KEY",
+            Self::BadSeal => "BAD_SEAL",
+            Self::Header => "MALFORMED_HEADER",
+            Self::Realm => "WRONG_REALM",
+            Self::Subject => "WRONG_SUBJECT",
+            Self::Addressee => "WRONG_ADDRESSEE",
+            Self::Expired => "EXPIRED",
+            Self::Future => "SEALED_IN_FUTURE",
+            Self::BeforeBoot => "SEALED_BEFORE_BOOT",
+            Self::Replay => "REPLAY",
+            Self::Body => "MALFORMED_BODY",
+            Self::TooManySources => "TOO_MANY_SOURCES",
+        }
+    }
+
+    /// Whether an honest system never produces it, so that it is a security violation rather than
+    /// weather (late delivery, a restart).
+    #[must_use]
+    pub const fn is_violation(self) -> bool {
+        match self {
+            Self::Expired | Self::BeforeBoot => false,
+            Self::Frame(_)
+            | Self::NoSeal
+            | Self::UnknownKey
+            | Self::BadSeal
+            | Self::Header
+            | Self::Realm
+            | Self::Subject
+            | Self::Addressee
+            | Self::Future
+            | Self::Replay
+            | Self::Body
+            | Self::TooManySources => true,
+        }
+    }
+}
+
+/// A message whose envelope held in every respect. Only this crate builds one.
+#[derive(Clone, Debug)]
+pub struct Verified<M> {
+    header: Header,
+    message: M,
+    frame: Vec<u8>,
+}
+
+impl<M> Verified<M> {
+    /// The message.
+    #[must_use]
+    pub const fn message(&self) -> &M {
+        &self.message
+    }
+
+    /// What its envelope said.
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Who sealed it.
+    #[must_use]
+    pub const fn source(&self) -> PrincipalName {
+        self.header.source
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> EnvelopeId {
+        self.header.id
+    }
+
+    /// The exact bytes, for enclosing and for the record.
+    #[must_use]
+    pub fn frame(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+/// A verified message, and whether it came before.
+#[derive(Clone, Debug)]
+pub enum Received<M> {
+    /// For the first time.
+    Fresh(Verified<M>),
+    /// Again, byte for byte: to be answered with the stored result, never acted on again.
+    Duplicate(Verified<M>),
+}
+
+impl<M> Received<M> {
+    /// The message if it came for the first time.
+    #[must_use]
+    pub fn fresh(self) -> Option<Verified<M>> {
+        match self {
+            Self::Fresh(verified) => Some(verified),
+            Self::Duplicate(_) => None,
+        }
+    }
+
+    /// The message, whether or not it came before.
+    #[must_use]
+    pub fn either(self) -> Verified<M> {
+        match self {
+            Self::Fresh(verified) | Self::Duplicate(verified) => verified,
+        }
+    }
+}
+
+/// Opens the envelopes that are meant for one principal.
+pub struct Verifier {
+    realm: Realm,
+    me: PrincipalName,
+    started_at: Timestamp,
+    ring: KeyRing,
+    windows: BTreeMap<(PrincipalName, String), Window>,
+}
+
+impl Verifier {
+    /// `started_at` is when this service started: what was sealed earlier is refused.
+    #[must_use]
+    pub fn new(realm: Realm, me: PrincipalName, started_at: Timestamp, ring: KeyRing) -> Self {
+        Self { realm, me, started_at, ring, windows: BTreeMap::new() }
+    }
+
+    /// Opens a message that arrived on `arrived_on`.
+    ///
+    /// # Errors
+    /// [`Refusal`], the first that applies.
+    pub fn open<P: Principal, M: Message>(
+        &mut self,
+        subject: &Subject<P, M>,
+        arrived_on: &str,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<Received<M>, Refusal> {
+        let (header, tag, body) = self.authenticate(subject, arrived_on, bytes)?;
+        let row = subject.row;
+        if header.expires_at.since(header.issued_at) > row.lifetime || now >= header.expires_at {
+            return Err(Refusal::Expired);
+        }
+        if header.issued_at > now.plus(SKEW_MAX) {
+            return Err(Refusal::Future);
+        }
+        if header.issued_at < self.started_at {
+            return Err(Refusal::BeforeBoot);
+        }
+        let channel = row.channel(&header.subject);
+        let novelty = self.window(&header, channel)?.record(
+            header.boot,
+            header.seq,
+            header.id,
+            tag,
+        );
+        let message = codec::decode(body, BODY_LENGTH_MAX).map_err(|_| Refusal::Body)?;
+        let verified = Verified { header, message, frame: bytes.into() };
+        match novelty {
+            Novelty::Fresh => Ok(Received::Fresh(verified)),
+            Novelty::Duplicate => Ok(Received::Duplicate(verified)),
+            Novelty::Replay => Err(Refusal::Replay),
+        }
+    }
+
+    /// Opens a permit and the brain's order inside it. The order is verified against the subject
+    /// that orders are first sent on; its own times and sequence still count.
+    ///
+    /// # Errors
+    /// [`Refusal`] of the permit, or of the order inside it.
+    pub fn open_permit(
+        &mut self,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<(Received<Permit>, Received<portcullis_domain::Order>), Refusal> {
+        let permit = self.open(&PERMIT, PERMIT.row.pattern, bytes, now)?;
+        let (Received::Fresh(verified) | Received::Duplicate(verified)) = &permit;
+        let order = self.open(&ORDER, ORDER.row.pattern, &verified.message.order, now)?;
+        Ok((permit, order))
+    }
+
+    /// Opens a fact for the record: seal, subject and body must hold, but its age and its place do
+    /// not count, because the record takes facts late and again; the recorder keeps count itself.
+    ///
+    /// # Errors
+    /// [`Refusal`], the first that applies.
+    pub fn open_fact<P: Principal, M: Message>(
+        &self,
+        subject: &Subject<P, M>,
+        arrived_on: &str,
+        bytes: &[u8],
+    ) -> Result<Verified<M>, Refusal> {
+        let (header, _, body) = self.authenticate(subject, arrived_on, bytes)?;
+        let message = codec::decode(body, BODY_LENGTH_MAX).map_err(|_| Refusal::Body)?;
+        Ok(Verified { header, message, frame: bytes.into() })
+    }
+
+    fn authenticate<'a, P: Principal, M: Message>(
+        &self,
+        subject: &Subject<P, M>,
+        arrived_on: &str,
+        bytes: &'a [u8],
+    ) -> Result<(Header, [u8; 32], &'a [u8]), Refusal> {
+        let row = subject.row;
+        let frame = Frame::parse(bytes).map_err(Refusal::Frame)?;
+        let (link, epoch, tag) = frame
+            .seals
+            .iter()
+            .find_map(|(key_id, tag)| {
+                let (link, epoch) = KeyId::parse(key_id).ok()?;
+                let expected =
+                    link.audience == self.me && Role::of(&link.source) == Some(row.publisher);
+                expected.then_some((link, epoch, *tag))
+            })
+            .ok_or(Refusal::NoSeal)?;
+        let Link { source, .. } = link;
+        let key = self.ring.find(&link, epoch).ok_or(Refusal::UnknownKey)?;
+        covered(&key.mac, frame.header, frame.body)
+            .verify_slice(&tag)
+            .map_err(|_| Refusal::BadSeal)?;
+        let header = Header::read(frame.header).map_err(|_| Refusal::Header)?;
+        if header.realm != self.realm {
+            return Err(Refusal::Realm);
+        }
+        if header.subject != arrived_on || !row.matches(arrived_on) || header.kind != M::KIND {
+            return Err(Refusal::Subject);
+        }
+        if header.source != source || !row.may_publish(&source, arrived_on) {
+            return Err(Refusal::Subject);
+        }
+        if !header.audience.contains(&self.me) {
+            return Err(Refusal::Addressee);
+        }
+        Ok((header, tag, frame.body))
+    }
+
+    fn window(&mut self, header: &Header, channel: &str) -> Result<&mut Window, Refusal> {
+        let key = (header.source, String::from(channel));
+        if self.windows.len() >= WINDOWS_MAX && !self.windows.contains_key(&key) {
+            return Err(Refusal::TooManySources);
+        }
+        Ok(self.windows.entry(key).or_insert_with(|| Window::new(header.boot)))
+    }
+}

@@ -1,0 +1,101 @@
+//! Checks of the workspace itself: `cargo xtask --help`.
+#![expect(
+    clippy::print_stdout,
+    reason = "a command-line tool speaks on standard output"
+)]
+
+mod arch;
+mod attributes;
+mod ci;
+mod cores;
+mod counts;
+mod finding;
+mod lexer;
+mod shell;
+mod tidy;
+mod walls;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::finding::Finding;
+use crate::workspace::Workspace;
+
+/// Checks of the workspace itself.
+///
+/// The rules that a reader must be able to rely on are checked here and not by eye. No check has
+/// an off switch, and one that cannot find its subject or its tool fails.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask ci              everything that a change must pass (./scripts/test installs the tools first)
+  cargo xtask ci fmt clippy   only these steps, while working
+  cargo xtask arch            after adding a dependency: says which line arch.toml wants
+  cargo xtask tidy            before committing";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every step that a change must pass, in order, and count at the end.
+    ///
+    /// A failed step does not stop the later ones, except that nothing is tested which did not
+    /// build. The last line is `N passed, N failed`: tests one by one, every other step as one.
+    Ci {
+        /// Run only these steps.
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(ci::step_names()))]
+        steps: Vec<String>,
+    },
+    /// Compare every manifest with arch.toml, and the sources of the cores with their rules.
+    ///
+    /// Refused: a dependency that arch.toml does not list, a line of it that nothing uses, a
+    /// crate that does not inherit versions and lints, a banned package in Cargo.lock, and a
+    /// core (crates/*/core, domain, venue, wire) that is not no_std, lacks its lints, or
+    /// mentions std, hash maps or floats outside its tests.
+    Arch,
+    /// Look for what should not be in a committed file.
+    ///
+    /// Ignored tests, unfinished code and notes about it, lint exceptions without a reason, paths
+    /// in Markdown that do not exist, paths of one machine, package registries, private keys,
+    /// files that grew too long, stray whitespace and line ends. Looks at everything git tracks
+    /// or would track.
+    Tidy,
+    /// Check every shell script with shellcheck.
+    Shell,
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    let workspace = Workspace::load()?;
+    let passed = match cli.command {
+        Command::Ci { steps } => ci::run(&workspace, &steps)?,
+        Command::Arch => report("arch", &arch::check_workspace(&workspace)?),
+        Command::Tidy => report("tidy", &tidy::check_workspace(&workspace)?),
+        Command::Shell => report("shell", &shell::check_workspace(&workspace)?),
+    };
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints the findings of one check and says whether there were none.
+fn report(check: &str, findings: &[Finding]) -> bool {
+    for finding in findings {
+        println!("{finding}");
+    }
+    match findings.len() {
+        0 => println!("{check}: ok"),
+        1 => println!("{check}: 1 finding"),
+        count => println!("{check}: {count} findings"),
+    }
+    findings.is_empty()
+}
