@@ -45,6 +45,8 @@ pub enum KillCause {
     Operator,
     /// Execution's compiled-in daily loss.
     HardLoss,
+    /// The venue's account contradicts what execution recorded.
+    Inconsistent,
     /// The latch file was missing or damaged.
     LatchUnreadable,
     /// The latch on disk already said so at the start.

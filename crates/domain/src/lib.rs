@@ -13,15 +13,19 @@
 extern crate alloc;
 
 mod book;
+mod exposure;
 mod ids;
 mod instrument;
 mod kill;
 mod money;
 mod order;
+mod rate;
 mod reason;
+mod recent;
 mod time;
 
 pub use book::{Book, BookError, Level};
+pub use exposure::{ExposureRow, Exposures, ReserveError, SnapshotError, Worst};
 pub use ids::{
     EnvelopeId, Hash, IdError, Label, OrderId, PrincipalName, StrategyId, Symbol, VenueExecutionId,
     VenueOrderId,
@@ -30,5 +34,7 @@ pub use instrument::{Instrument, InstrumentError};
 pub use kill::{KillCause, KillState};
 pub use money::{AmountError, Bps, Exposure, Price, Quantity, Usd};
 pub use order::{Fill, Order, OrderStatus, RiskProfile, Side, TimeInForce, Venue};
+pub use rate::RateLimit;
 pub use reason::Reason;
+pub use recent::{Recent, RecentFull};
 pub use time::{Span, Timestamp};

@@ -198,6 +198,20 @@ impl From<Bps> for u32 {
     }
 }
 
+impl Default for Usd {
+    /// Nothing.
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+impl Default for Exposure {
+    /// No position.
+    fn default() -> Self {
+        Self::FLAT
+    }
+}
+
 impl Usd {
     /// Nothing.
     pub const ZERO: Self = Self(Decimal::ZERO);

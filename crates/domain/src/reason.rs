@@ -43,6 +43,8 @@ reasons! {
     OrderTooSmall = "ORDER_TOO_SMALL",
     /// Larger than the venue's largest order.
     OrderTooLarge = "ORDER_TOO_LARGE",
+    /// Quantity or price is not on the venue's step or tick.
+    VenueFilters = "VENUE_FILTERS",
     /// The order's notional is above its limit.
     OrderNotional = "ORDER_NOTIONAL",
     /// The position's notional would pass its limit.
@@ -101,6 +103,10 @@ reasons! {
     InsufficientFunds = "INSUFFICIENT_FUNDS",
     /// The venue does not accept this system's key or signature.
     VenueAuthentication = "VENUE_AUTHENTICATION",
+    /// The venue could not be reached: nothing left.
+    VenueUnreachable = "VENUE_UNREACHABLE",
+    /// The venue never had the order, and can no longer get it.
+    NeverArrived = "NEVER_ARRIVED",
     /// The disk under the journal does not take more.
     JournalUnwritable = "JOURNAL_UNWRITABLE",
 }

@@ -19,7 +19,9 @@ pub mod codec;
 mod frame;
 mod keys;
 pub mod messages;
+mod order_id;
 mod pack;
+mod policy;
 pub mod principal;
 mod seal;
 mod signed;
@@ -30,6 +32,7 @@ mod window;
 
 pub use frame::{FRAME_LENGTH_MAX, Frame, FrameError, Header, SEALS_MAX, VERSION};
 pub use keys::{EpochRoot, KeyId, KeyRing, Link, LinkKey, Realm};
+pub use order_id::order_id;
 pub use seal::{Context, SealError, Sealed, Sealer};
 pub use signed::{Signed, SignedError, Signer, Verifying};
 pub use text::Text;

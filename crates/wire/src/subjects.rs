@@ -262,7 +262,7 @@ subjects! {
         to [Brain, RiskGuard, Execution, Strategy], enclosed for [], Core, Symbol, LIVE;
     /// Trades at the venue.
     TRADE: MarketData => Trade, "data.bybit.*.trade",
-        to [RiskGuard, Strategy], enclosed for [], Core, Symbol, LIVE;
+        to [RiskGuard, Execution, Strategy], enclosed for [], Core, Symbol, LIVE;
 }
 
 #[cfg(test)]

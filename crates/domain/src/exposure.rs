@@ -1,0 +1,402 @@
+//! The worst that can come of what is open: the arithmetic that brain and risk-guard share.
+//!
+//! ```text
+//!  execution's snapshot: positions, open orders ─┐
+//!  reservations: orders passed on since then ────┼──▶ running totals ──▶ Worst
+//!  reports: execution has that order now ────────┘
+//! ```
+//!
+//! An order counts from the moment it is passed on, in full, until a snapshot is certain to include
+//! what became of it. In between it may count twice, never not at all.
+
+use alloc::collections::BTreeMap;
+use core::fmt;
+
+use crate::{AmountError, Exposure, OrderId, Price, Quantity, Side, Span, StrategyId, Symbol};
+use crate::{Timestamp, Usd};
+
+#[cfg(test)]
+mod tests;
+
+/// How long after an order's lifetime a snapshot must have been issued to be certain to include it:
+/// time for execution to take what it opened in the order's last moment.
+const SETTLE: Span = Span::from_secs(1);
+
+/// What execution says one strategy holds and has open in one instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExposureRow {
+    /// Whose.
+    pub strategy: StrategyId,
+    /// Of what.
+    pub symbol: Symbol,
+    /// The position from its fills.
+    pub position: Exposure,
+    /// What its open and doubtful buy orders may still add.
+    pub open_buy: Option<Quantity>,
+    /// What its open and doubtful sell orders may still take away.
+    pub open_sell: Option<Quantity>,
+}
+
+/// Between which positions the truth lies, whatever becomes of the open orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worst {
+    /// The position without any of them.
+    pub position: Exposure,
+    /// The position if all buys fill and no sell does.
+    pub long_most: Exposure,
+    /// The position if all sells fill and no buy does.
+    pub short_most: Exposure,
+}
+
+impl Worst {
+    /// No position and no orders.
+    pub const FLAT: Self =
+        Self { position: Exposure::FLAT, long_most: Exposure::FLAT, short_most: Exposure::FLAT };
+
+    /// The same with one more order.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn with(self, side: Side, quantity: Quantity) -> Result<Self, AmountError> {
+        Ok(match side {
+            Side::Buy => Self { long_most: self.long_most.bought(quantity)?, ..self },
+            Side::Sell => Self { short_most: self.short_most.sold(quantity)?, ..self },
+        })
+    }
+
+    /// The value of the larger of the two extremes, without its sign.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn value_max(self, price: Price) -> Result<Usd, AmountError> {
+        let long = price.value(self.long_most)?.abs();
+        let short = price.value(self.short_most)?.abs();
+        Ok(long.max(short))
+    }
+
+    /// Whether an order can only make the position smaller, even if every other order on its side
+    /// fills first, and never turns it around.
+    #[must_use]
+    pub fn reduces(self, side: Side, quantity: Quantity) -> bool {
+        let Ok(after) = self.with(side, quantity) else { return false };
+        match side {
+            Side::Buy => self.position.is_short() && !after.long_most.is_long(),
+            Side::Sell => self.position.is_long() && !after.short_most.is_short(),
+        }
+    }
+
+    /// Whether an order makes the extreme on its side smaller without turning it around: closing
+    /// risk, although orders the other way may be open.
+    #[must_use]
+    fn shrinks(self, side: Side, quantity: Quantity) -> bool {
+        let Ok(after) = self.with(side, quantity) else { return false };
+        match side {
+            Side::Buy => self.long_most.is_short() && !after.long_most.is_long(),
+            Side::Sell => self.short_most.is_long() && !after.short_most.is_short(),
+        }
+    }
+
+    /// Whether one more order keeps both extremes within a limit by value, or only closes risk:
+    /// what shrinks passes even above the limit, so that a position that a price move carried
+    /// beyond it can be brought down.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn admits(
+        self,
+        side: Side,
+        quantity: Quantity,
+        price: Price,
+        limit: Usd,
+    ) -> Result<bool, AmountError> {
+        let after = self.with(side, quantity)?.value_max(price)?;
+        Ok(after <= limit || self.shrinks(side, quantity))
+    }
+}
+
+/// Why a snapshot was not taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotError {
+    /// An older one than the last.
+    OutOfOrder,
+    /// Two rows for the same strategy and instrument.
+    Twice,
+    /// Its sums leave the range of amounts.
+    Overflow,
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OutOfOrder => "is older than the last snapshot",
+            Self::Twice => "has two rows for the same strategy and instrument",
+            Self::Overflow => "has sums beyond 10^15",
+        })
+    }
+}
+
+impl core::error::Error for SnapshotError {}
+
+/// Why an order was not reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReserveError {
+    /// There are as many reservations as there may be.
+    TooMany,
+    /// There is one for that order.
+    Twice,
+    /// A sum leaves the range of amounts.
+    Overflow,
+}
+
+impl fmt::Display for ReserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooMany => "would be one reservation too many",
+            Self::Twice => "is reserved already",
+            Self::Overflow => "would carry a sum beyond 10^15",
+        })
+    }
+}
+
+impl core::error::Error for ReserveError {}
+
+/// Sums of one strategy in one instrument, or of one instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Totals {
+    position: Exposure,
+    // Never negative.
+    buys: Exposure,
+    sells: Exposure,
+}
+
+impl Totals {
+    const NONE: Self =
+        Self { position: Exposure::FLAT, buys: Exposure::FLAT, sells: Exposure::FLAT };
+
+    fn with_row(self, row: &ExposureRow) -> Result<Self, AmountError> {
+        let position = match (row.position.is_long(), row.position.size()) {
+            (_, None) => self.position,
+            (true, Some(size)) => self.position.bought(size)?,
+            (false, Some(size)) => self.position.sold(size)?,
+        };
+        let mut totals = Self { position, ..self };
+        for (side, open) in [(Side::Buy, row.open_buy), (Side::Sell, row.open_sell)] {
+            if let Some(open) = open {
+                totals = totals.with_order(side, open)?;
+            }
+        }
+        totals.worst()?;
+        Ok(totals)
+    }
+
+    fn with_order(self, side: Side, quantity: Quantity) -> Result<Self, AmountError> {
+        Ok(match side {
+            Side::Buy => Self { buys: self.buys.bought(quantity)?, ..self },
+            Side::Sell => Self { sells: self.sells.bought(quantity)?, ..self },
+        })
+    }
+
+    fn without_order(self, side: Side, quantity: Quantity) -> Result<Self, AmountError> {
+        Ok(match side {
+            Side::Buy => Self { buys: self.buys.sold(quantity)?, ..self },
+            Side::Sell => Self { sells: self.sells.sold(quantity)?, ..self },
+        })
+    }
+
+    fn worst(self) -> Result<Worst, AmountError> {
+        let long_most = match self.buys.size() {
+            Some(buys) => self.position.bought(buys)?,
+            None => self.position,
+        };
+        let short_most = match self.sells.size() {
+            Some(sells) => self.position.sold(sells)?,
+            None => self.position,
+        };
+        Ok(Worst { position: self.position, long_most, short_most })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reservation {
+    strategy: StrategyId,
+    symbol: Symbol,
+    side: Side,
+    quantity: Quantity,
+    expires_at: Timestamp,
+    reported_at: Option<Timestamp>,
+}
+
+impl Reservation {
+    /// Whether a snapshot issued then is certain to include what became of the order: execution
+    /// had reported it before, or can no longer take it.
+    fn is_settled_by(&self, issued_at: Timestamp) -> bool {
+        self.reported_at.is_some_and(|reported_at| issued_at > reported_at)
+            || issued_at > self.expires_at.plus(SETTLE)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    of_strategies: BTreeMap<(Symbol, StrategyId), Totals>,
+    of_symbols: BTreeMap<Symbol, Totals>,
+}
+
+impl Sums {
+    fn of_strategy(&self, strategy: StrategyId, symbol: Symbol) -> Totals {
+        self.of_strategies.get(&(symbol, strategy)).copied().unwrap_or(Totals::NONE)
+    }
+
+    fn of_symbol(&self, symbol: Symbol) -> Totals {
+        self.of_symbols.get(&symbol).copied().unwrap_or(Totals::NONE)
+    }
+
+    /// Both sums change or, on an error, neither.
+    fn change(
+        &mut self,
+        strategy: StrategyId,
+        symbol: Symbol,
+        change: impl Fn(Totals) -> Result<Totals, AmountError>,
+    ) -> Result<(), AmountError> {
+        let of_strategy = change(self.of_strategy(strategy, symbol))?;
+        let of_symbol = change(self.of_symbol(symbol))?;
+        self.of_strategies.insert((symbol, strategy), of_strategy);
+        self.of_symbols.insert(symbol, of_symbol);
+        Ok(())
+    }
+}
+
+/// Execution's last snapshot and the orders passed on since, as running totals: asking costs the
+/// same whether one order is open or ten thousand.
+#[derive(Clone, Debug)]
+pub struct Exposures {
+    sums: Sums,
+    reservations: BTreeMap<OrderId, Reservation>,
+    reservations_max: usize,
+    issued_at: Option<Timestamp>,
+}
+
+impl Exposures {
+    /// Nothing known yet; at most so many reservations at once.
+    #[must_use]
+    pub fn new(reservations_max: usize) -> Self {
+        Self {
+            sums: Sums::default(),
+            reservations: BTreeMap::new(),
+            reservations_max,
+            issued_at: None,
+        }
+    }
+
+    /// When the last snapshot was issued, by execution's clock; `None` before the first one.
+    #[must_use]
+    pub const fn issued_at(&self) -> Option<Timestamp> {
+        self.issued_at
+    }
+
+    /// How many orders are reserved.
+    #[must_use]
+    pub fn reservations(&self) -> usize {
+        self.reservations.len()
+    }
+
+    /// Takes over execution's own account of everything, and drops the reservations whose outcome
+    /// it is certain to include.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; nothing changes then.
+    pub fn snapshot(
+        &mut self,
+        rows: impl IntoIterator<Item = ExposureRow>,
+        issued_at: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        if self.issued_at.is_some_and(|last| issued_at < last) {
+            return Err(SnapshotError::OutOfOrder);
+        }
+        let mut sums = Sums::default();
+        for row in rows {
+            if sums.of_strategies.contains_key(&(row.symbol, row.strategy)) {
+                return Err(SnapshotError::Twice);
+            }
+            sums.change(row.strategy, row.symbol, |totals| totals.with_row(&row))
+                .map_err(|_| SnapshotError::Overflow)?;
+        }
+        let kept = |reservation: &Reservation| !reservation.is_settled_by(issued_at);
+        for reservation in self.reservations.values().filter(|reservation| kept(reservation)) {
+            let Reservation { strategy, symbol, side, quantity, .. } = *reservation;
+            sums.change(strategy, symbol, |totals| totals.with_order(side, quantity))
+                .map_err(|_| SnapshotError::Overflow)?;
+        }
+        self.reservations.retain(|_, reservation| kept(reservation));
+        self.sums = sums;
+        self.issued_at = Some(issued_at);
+        Ok(())
+    }
+
+    /// Counts an order that is about to be passed on. `expires_at` is when nobody takes it any more.
+    ///
+    /// # Errors
+    /// [`ReserveError`]; nothing changes then, and the order must not be passed on.
+    pub fn reserve(
+        &mut self,
+        order: OrderId,
+        strategy: StrategyId,
+        symbol: Symbol,
+        side: Side,
+        quantity: Quantity,
+        expires_at: Timestamp,
+    ) -> Result<(), ReserveError> {
+        if self.reservations.contains_key(&order) {
+            return Err(ReserveError::Twice);
+        }
+        if self.reservations.len() >= self.reservations_max {
+            return Err(ReserveError::TooMany);
+        }
+        self.sums
+            .change(strategy, symbol, |totals| {
+                let totals = totals.with_order(side, quantity)?;
+                totals.worst()?;
+                Ok(totals)
+            })
+            .map_err(|_| ReserveError::Overflow)?;
+        let reservation =
+            Reservation { strategy, symbol, side, quantity, expires_at, reported_at: None };
+        self.reservations.insert(order, reservation);
+        Ok(())
+    }
+
+    /// Notes that execution has an order: the next snapshot that it issues later includes it.
+    pub fn reported(&mut self, order: OrderId, issued_at: Timestamp) {
+        if let Some(reservation) = self.reservations.get_mut(&order) {
+            let first = reservation.reported_at.map_or(issued_at, |first| first.min(issued_at));
+            reservation.reported_at = Some(first);
+        }
+    }
+
+    /// Drops the reservation of an order that is known never to reach execution.
+    ///
+    /// # Errors
+    /// [`AmountError`] when the sums do not contain it: they can no longer be trusted.
+    pub fn release(&mut self, order: OrderId) -> Result<(), AmountError> {
+        let Some(reservation) = self.reservations.get(&order) else { return Ok(()) };
+        let Reservation { strategy, symbol, side, quantity, .. } = *reservation;
+        self.sums.change(strategy, symbol, |totals| totals.without_order(side, quantity))?;
+        self.reservations.remove(&order);
+        Ok(())
+    }
+
+    /// The worst case of one instrument, all strategies together.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn of_symbol(&self, symbol: Symbol) -> Result<Worst, AmountError> {
+        self.sums.of_symbol(symbol).worst()
+    }
+
+    /// The worst case of one strategy in one instrument.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn of_strategy(&self, strategy: StrategyId, symbol: Symbol) -> Result<Worst, AmountError> {
+        self.sums.of_strategy(strategy, symbol).worst()
+    }
+}

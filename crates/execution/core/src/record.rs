@@ -1,0 +1,62 @@
+//! What the journal holds. Replaying all records in order gives the state that wrote them.
+
+use portcullis_domain::{Fill, Order, OrderId, OrderStatus, Timestamp, Usd, VenueOrderId};
+use serde::{Deserialize, Serialize};
+
+/// One change of state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Record {
+    /// A permit was taken: from here on the order may be at the venue as far as a restart knows.
+    Accepted {
+        /// The order.
+        order: Order,
+        /// When its permission ends.
+        expires_at: Timestamp,
+        /// When it was taken.
+        at: Timestamp,
+    },
+    /// The request is leaving.
+    Sent {
+        /// Which order.
+        order: OrderId,
+        /// The time stamp in the request, in milliseconds since the epoch.
+        timestamp_ms: u64,
+    },
+    /// Nobody here knows whether the venue has it.
+    InDoubt {
+        /// Which order.
+        order: OrderId,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// The venue has it.
+    Opened {
+        /// Which order.
+        order: OrderId,
+        /// The venue's id of it.
+        venue_order: VenueOrderId,
+    },
+    /// A fill, booked once.
+    Filled(Fill),
+    /// Nothing more can come of it.
+    Ended {
+        /// Which order.
+        order: OrderId,
+        /// How it ended.
+        status: OrderStatus,
+    },
+    /// A UTC day began, with this equity to measure its loss against.
+    DayBegan {
+        /// Days since the epoch.
+        day: u64,
+        /// The equity that the day's loss is measured from.
+        baseline: Usd,
+    },
+    /// The equity a moment ago, kept so that a day that begins while the process is down has a
+    /// baseline.
+    Equity {
+        /// Cash flow of all fills and fees, plus the positions at their marks.
+        equity: Usd,
+    },
+}
