@@ -75,7 +75,13 @@ impl Book {
         sequence: u64,
         venue_time: Timestamp,
     ) -> Result<Self, BookError> {
-        Self::try_from(Levels { symbol, bids, asks, sequence, venue_time })
+        Self::try_from(Levels {
+            symbol,
+            bids,
+            asks,
+            sequence,
+            venue_time,
+        })
     }
 
     /// What is traded.
@@ -121,7 +127,9 @@ impl Book {
     /// Halfway between the best bid and the best ask.
     #[must_use]
     pub fn mid(&self) -> Option<Price> {
-        self.best_for(Side::Buy)?.middle(self.best_for(Side::Sell)?).ok()
+        self.best_for(Side::Buy)?
+            .middle(self.best_for(Side::Sell)?)
+            .ok()
     }
 }
 
@@ -136,8 +144,14 @@ impl TryFrom<Levels> for Book {
         if bids.len() > Self::LEVELS_MAX || asks.len() > Self::LEVELS_MAX {
             return Err(BookError::TooDeep);
         }
-        let falls = bids.iter().zip(bids.iter().skip(1)).all(|(a, b)| a.price > b.price);
-        let rises = asks.iter().zip(asks.iter().skip(1)).all(|(a, b)| a.price < b.price);
+        let falls = bids
+            .iter()
+            .zip(bids.iter().skip(1))
+            .all(|(a, b)| a.price > b.price);
+        let rises = asks
+            .iter()
+            .zip(asks.iter().skip(1))
+            .all(|(a, b)| a.price < b.price);
         if !falls || !rises {
             return Err(BookError::OutOfOrder);
         }
@@ -160,7 +174,10 @@ mod tests {
     use alloc::vec;
 
     fn level(price: &str) -> Level {
-        Level { price: price.parse().unwrap(), quantity: "1".parse().unwrap() }
+        Level {
+            price: price.parse().unwrap(),
+            quantity: "1".parse().unwrap(),
+        }
     }
 
     fn build(bids: Vec<Level>, asks: Vec<Level>) -> Result<Book, BookError> {
@@ -173,8 +190,16 @@ mod tests {
             (vec![], vec![level("2")], BookError::Empty),
             (vec![level("1")], vec![], BookError::Empty),
             (vec![level("2")], vec![level("2")], BookError::Crossed),
-            (vec![level("1"), level("1")], vec![level("2")], BookError::OutOfOrder),
-            (vec![level("1")], vec![level("3"), level("2")], BookError::OutOfOrder),
+            (
+                vec![level("1"), level("1")],
+                vec![level("2")],
+                BookError::OutOfOrder,
+            ),
+            (
+                vec![level("1")],
+                vec![level("3"), level("2")],
+                BookError::OutOfOrder,
+            ),
             (vec![level("1"); 51], vec![level("3")], BookError::TooDeep),
         ];
         for (bids, asks, expected) in cases {

@@ -50,8 +50,11 @@ pub struct Worst {
 
 impl Worst {
     /// No position and no orders.
-    pub const FLAT: Self =
-        Self { position: Exposure::FLAT, long_most: Exposure::FLAT, short_most: Exposure::FLAT };
+    pub const FLAT: Self = Self {
+        position: Exposure::FLAT,
+        long_most: Exposure::FLAT,
+        short_most: Exposure::FLAT,
+    };
 
     /// The same with one more order.
     ///
@@ -59,8 +62,14 @@ impl Worst {
     /// [`AmountError::TooLarge`] beyond 10^15.
     pub fn with(self, side: Side, quantity: Quantity) -> Result<Self, AmountError> {
         Ok(match side {
-            Side::Buy => Self { long_most: self.long_most.bought(quantity)?, ..self },
-            Side::Sell => Self { short_most: self.short_most.sold(quantity)?, ..self },
+            Side::Buy => Self {
+                long_most: self.long_most.bought(quantity)?,
+                ..self
+            },
+            Side::Sell => Self {
+                short_most: self.short_most.sold(quantity)?,
+                ..self
+            },
         })
     }
 
@@ -78,7 +87,9 @@ impl Worst {
     /// fills first, and never turns it around.
     #[must_use]
     pub fn reduces(self, side: Side, quantity: Quantity) -> bool {
-        let Ok(after) = self.with(side, quantity) else { return false };
+        let Ok(after) = self.with(side, quantity) else {
+            return false;
+        };
         match side {
             Side::Buy => self.position.is_short() && !after.long_most.is_long(),
             Side::Sell => self.position.is_long() && !after.short_most.is_short(),
@@ -89,7 +100,9 @@ impl Worst {
     /// risk, although orders the other way may be open.
     #[must_use]
     fn shrinks(self, side: Side, quantity: Quantity) -> bool {
-        let Ok(after) = self.with(side, quantity) else { return false };
+        let Ok(after) = self.with(side, quantity) else {
+            return false;
+        };
         match side {
             Side::Buy => self.long_most.is_short() && !after.long_most.is_long(),
             Side::Sell => self.short_most.is_long() && !after.short_most.is_short(),
@@ -170,8 +183,11 @@ struct Totals {
 }
 
 impl Totals {
-    const NONE: Self =
-        Self { position: Exposure::FLAT, buys: Exposure::FLAT, sells: Exposure::FLAT };
+    const NONE: Self = Self {
+        position: Exposure::FLAT,
+        buys: Exposure::FLAT,
+        sells: Exposure::FLAT,
+    };
 
     fn with_row(self, row: &ExposureRow) -> Result<Self, AmountError> {
         let position = match (row.position.is_long(), row.position.size()) {
@@ -191,15 +207,27 @@ impl Totals {
 
     fn with_order(self, side: Side, quantity: Quantity) -> Result<Self, AmountError> {
         Ok(match side {
-            Side::Buy => Self { buys: self.buys.bought(quantity)?, ..self },
-            Side::Sell => Self { sells: self.sells.bought(quantity)?, ..self },
+            Side::Buy => Self {
+                buys: self.buys.bought(quantity)?,
+                ..self
+            },
+            Side::Sell => Self {
+                sells: self.sells.bought(quantity)?,
+                ..self
+            },
         })
     }
 
     fn without_order(self, side: Side, quantity: Quantity) -> Result<Self, AmountError> {
         Ok(match side {
-            Side::Buy => Self { buys: self.buys.sold(quantity)?, ..self },
-            Side::Sell => Self { sells: self.sells.sold(quantity)?, ..self },
+            Side::Buy => Self {
+                buys: self.buys.sold(quantity)?,
+                ..self
+            },
+            Side::Sell => Self {
+                sells: self.sells.sold(quantity)?,
+                ..self
+            },
         })
     }
 
@@ -212,7 +240,11 @@ impl Totals {
             Some(sells) => self.position.sold(sells)?,
             None => self.position,
         };
-        Ok(Worst { position: self.position, long_most, short_most })
+        Ok(Worst {
+            position: self.position,
+            long_most,
+            short_most,
+        })
     }
 }
 
@@ -230,7 +262,8 @@ impl Reservation {
     /// Whether a snapshot issued then is certain to include what became of the order: execution
     /// had reported it before, or can no longer take it.
     fn is_settled_by(&self, issued_at: Timestamp) -> bool {
-        self.reported_at.is_some_and(|reported_at| issued_at > reported_at)
+        self.reported_at
+            .is_some_and(|reported_at| issued_at > reported_at)
             || issued_at > self.expires_at.plus(SETTLE)
     }
 }
@@ -243,11 +276,17 @@ struct Sums {
 
 impl Sums {
     fn of_strategy(&self, strategy: StrategyId, symbol: Symbol) -> Totals {
-        self.of_strategies.get(&(symbol, strategy)).copied().unwrap_or(Totals::NONE)
+        self.of_strategies
+            .get(&(symbol, strategy))
+            .copied()
+            .unwrap_or(Totals::NONE)
     }
 
     fn of_symbol(&self, symbol: Symbol) -> Totals {
-        self.of_symbols.get(&symbol).copied().unwrap_or(Totals::NONE)
+        self.of_symbols
+            .get(&symbol)
+            .copied()
+            .unwrap_or(Totals::NONE)
     }
 
     /// Both sums change or, on an error, neither.
@@ -321,8 +360,18 @@ impl Exposures {
                 .map_err(|_| SnapshotError::Overflow)?;
         }
         let kept = |reservation: &Reservation| !reservation.is_settled_by(issued_at);
-        for reservation in self.reservations.values().filter(|reservation| kept(reservation)) {
-            let Reservation { strategy, symbol, side, quantity, .. } = *reservation;
+        for reservation in self
+            .reservations
+            .values()
+            .filter(|reservation| kept(reservation))
+        {
+            let Reservation {
+                strategy,
+                symbol,
+                side,
+                quantity,
+                ..
+            } = *reservation;
             sums.change(strategy, symbol, |totals| totals.with_order(side, quantity))
                 .map_err(|_| SnapshotError::Overflow)?;
         }
@@ -358,8 +407,14 @@ impl Exposures {
                 Ok(totals)
             })
             .map_err(|_| ReserveError::Overflow)?;
-        let reservation =
-            Reservation { strategy, symbol, side, quantity, expires_at, reported_at: None };
+        let reservation = Reservation {
+            strategy,
+            symbol,
+            side,
+            quantity,
+            expires_at,
+            reported_at: None,
+        };
         self.reservations.insert(order, reservation);
         Ok(())
     }
@@ -367,7 +422,9 @@ impl Exposures {
     /// Notes that execution has an order: the next snapshot that it issues later includes it.
     pub fn reported(&mut self, order: OrderId, issued_at: Timestamp) {
         if let Some(reservation) = self.reservations.get_mut(&order) {
-            let first = reservation.reported_at.map_or(issued_at, |first| first.min(issued_at));
+            let first = reservation
+                .reported_at
+                .map_or(issued_at, |first| first.min(issued_at));
             reservation.reported_at = Some(first);
         }
     }
@@ -377,9 +434,19 @@ impl Exposures {
     /// # Errors
     /// [`AmountError`] when the sums do not contain it: they can no longer be trusted.
     pub fn release(&mut self, order: OrderId) -> Result<(), AmountError> {
-        let Some(reservation) = self.reservations.get(&order) else { return Ok(()) };
-        let Reservation { strategy, symbol, side, quantity, .. } = *reservation;
-        self.sums.change(strategy, symbol, |totals| totals.without_order(side, quantity))?;
+        let Some(reservation) = self.reservations.get(&order) else {
+            return Ok(());
+        };
+        let Reservation {
+            strategy,
+            symbol,
+            side,
+            quantity,
+            ..
+        } = *reservation;
+        self.sums.change(strategy, symbol, |totals| {
+            totals.without_order(side, quantity)
+        })?;
         self.reservations.remove(&order);
         Ok(())
     }

@@ -51,7 +51,10 @@ impl<const N: usize> Label<N> {
         }
         let length = u8::try_from(text.len()).map_err(|_| IdError::TooLong(N))?;
         let mut bytes = [0; N];
-        bytes.get_mut(..text.len()).ok_or(IdError::TooLong(N))?.copy_from_slice(text.as_bytes());
+        bytes
+            .get_mut(..text.len())
+            .ok_or(IdError::TooLong(N))?
+            .copy_from_slice(text.as_bytes());
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         if !text.bytes().all(allowed) {
             return Err(IdError::Character);
@@ -62,7 +65,10 @@ impl<const N: usize> Label<N> {
     /// The text it was built from.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let text = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
+        let text = self
+            .bytes
+            .get(..usize::from(self.length))
+            .unwrap_or_default();
         core::str::from_utf8(text).unwrap_or_default()
     }
 }
@@ -239,7 +245,10 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(Symbol::new(text), Err(expected), "{text:?}");
         }
-        assert_eq!(Symbol::new("BTCUSDT").map(|s| s.to_string()), Ok("BTCUSDT".to_string()));
+        assert_eq!(
+            Symbol::new("BTCUSDT").map(|s| s.to_string()),
+            Ok("BTCUSDT".to_string())
+        );
     }
 
     #[test]

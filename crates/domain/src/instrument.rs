@@ -54,12 +54,20 @@ impl Instrument {
     /// # Errors
     /// [`InstrumentError`] when the rounded quantity is outside what the venue accepts.
     pub fn round_quantity(&self, quantity: Quantity) -> Result<Quantity, InstrumentError> {
-        let rounded = multiple(quantity.get(), self.quantity_step.get(), RoundingStrategy::ToZero);
+        let rounded = multiple(
+            quantity.get(),
+            self.quantity_step.get(),
+            RoundingStrategy::ToZero,
+        );
         let rounded = rounded
             .and_then(|value| Quantity::new(value).ok())
             .filter(|value| *value >= self.quantity_min)
             .ok_or(InstrumentError::TooSmall)?;
-        if rounded > self.quantity_max { Err(InstrumentError::TooLarge) } else { Ok(rounded) }
+        if rounded > self.quantity_max {
+            Err(InstrumentError::TooLarge)
+        } else {
+            Ok(rounded)
+        }
     }
 
     /// Rounds a limit price to the venue's tick: a buyer pays no more, a seller takes no less.
@@ -81,7 +89,9 @@ impl Instrument {
     pub fn accepts(&self, side: Side, quantity: Quantity, price: Price) -> bool {
         self.round_quantity(quantity) == Ok(quantity)
             && self.round_price(side, price) == Ok(price)
-            && price.notional(quantity).is_ok_and(|notional| notional >= self.notional_min)
+            && price
+                .notional(quantity)
+                .is_ok_and(|notional| notional >= self.notional_min)
     }
 }
 
@@ -115,17 +125,30 @@ mod tests {
         ];
         for (quantity, expected) in cases {
             let expected = expected.map(|text| text.parse().unwrap());
-            assert_eq!(xrp().round_quantity(quantity.parse().unwrap()), expected, "{quantity}");
+            assert_eq!(
+                xrp().round_quantity(quantity.parse().unwrap()),
+                expected,
+                "{quantity}"
+            );
         }
     }
 
     #[test]
     fn prices_round_in_the_orders_favour() {
         let price: Price = "1.23456".parse().unwrap();
-        assert_eq!(xrp().round_price(Side::Buy, price), Ok("1.2345".parse().unwrap()));
-        assert_eq!(xrp().round_price(Side::Sell, price), Ok("1.2346".parse().unwrap()));
+        assert_eq!(
+            xrp().round_price(Side::Buy, price),
+            Ok("1.2345".parse().unwrap())
+        );
+        assert_eq!(
+            xrp().round_price(Side::Sell, price),
+            Ok("1.2346".parse().unwrap())
+        );
         let dust: Price = "0.00001".parse().unwrap();
-        assert_eq!(xrp().round_price(Side::Buy, dust), Err(InstrumentError::Price));
+        assert_eq!(
+            xrp().round_price(Side::Buy, dust),
+            Err(InstrumentError::Price)
+        );
     }
 
     #[test]

@@ -170,7 +170,11 @@ impl Bps {
     /// # Errors
     /// [`AmountError::TooLarge`] above 1,000,000.
     pub const fn new(value: u32) -> Result<Self, AmountError> {
-        if value > 1_000_000 { Err(AmountError::TooLarge) } else { Ok(Self(value)) }
+        if value > 1_000_000 {
+            Err(AmountError::TooLarge)
+        } else {
+            Ok(Self(value))
+        }
     }
 
     /// The number of basis points.
@@ -221,7 +225,10 @@ impl Usd {
     /// # Errors
     /// [`AmountError::TooLarge`] beyond 10^15.
     pub fn plus(self, other: Self) -> Result<Self, AmountError> {
-        self.0.checked_add(other.0).ok_or(AmountError::TooLarge).and_then(Self::new)
+        self.0
+            .checked_add(other.0)
+            .ok_or(AmountError::TooLarge)
+            .and_then(Self::new)
     }
 
     /// The difference.
@@ -229,7 +236,10 @@ impl Usd {
     /// # Errors
     /// [`AmountError::TooLarge`] beyond 10^15.
     pub fn minus(self, other: Self) -> Result<Self, AmountError> {
-        self.0.checked_sub(other.0).ok_or(AmountError::TooLarge).and_then(Self::new)
+        self.0
+            .checked_sub(other.0)
+            .ok_or(AmountError::TooLarge)
+            .and_then(Self::new)
     }
 
     /// The same size with the other sign.
@@ -268,7 +278,10 @@ impl Price {
     /// # Errors
     /// [`AmountError::TooLarge`] beyond 10^15.
     pub fn notional(self, quantity: Quantity) -> Result<Usd, AmountError> {
-        let product = self.0.checked_mul(quantity.0).ok_or(AmountError::TooLarge)?;
+        let product = self
+            .0
+            .checked_mul(quantity.0)
+            .ok_or(AmountError::TooLarge)?;
         Usd::new(trimmed(product))
     }
 
@@ -277,7 +290,10 @@ impl Price {
     /// # Errors
     /// [`AmountError::TooLarge`] beyond 10^15.
     pub fn value(self, exposure: Exposure) -> Result<Usd, AmountError> {
-        let product = self.0.checked_mul(exposure.0).ok_or(AmountError::TooLarge)?;
+        let product = self
+            .0
+            .checked_mul(exposure.0)
+            .ok_or(AmountError::TooLarge)?;
         Usd::new(trimmed(product))
     }
 
@@ -286,7 +302,10 @@ impl Price {
     /// # Errors
     /// [`AmountError`] when the result is out of range.
     pub fn raised(self, by: Bps) -> Result<Self, AmountError> {
-        let step = self.0.checked_mul(by.ratio()).ok_or(AmountError::TooLarge)?;
+        let step = self
+            .0
+            .checked_mul(by.ratio())
+            .ok_or(AmountError::TooLarge)?;
         let sum = self.0.checked_add(step).ok_or(AmountError::TooLarge)?;
         Self::new(trimmed(sum))
     }
@@ -296,7 +315,10 @@ impl Price {
     /// # Errors
     /// [`AmountError`] when the result is out of range.
     pub fn lowered(self, by: Bps) -> Result<Self, AmountError> {
-        let step = self.0.checked_mul(by.ratio()).ok_or(AmountError::TooLarge)?;
+        let step = self
+            .0
+            .checked_mul(by.ratio())
+            .ok_or(AmountError::TooLarge)?;
         let difference = self.0.checked_sub(step).ok_or(AmountError::TooLarge)?;
         Self::new(trimmed(difference))
     }
@@ -318,13 +340,18 @@ impl Quantity {
     /// # Errors
     /// [`AmountError::TooLarge`] beyond 10^15.
     pub fn plus(self, other: Self) -> Result<Self, AmountError> {
-        self.0.checked_add(other.0).ok_or(AmountError::TooLarge).and_then(Self::new)
+        self.0
+            .checked_add(other.0)
+            .ok_or(AmountError::TooLarge)
+            .and_then(Self::new)
     }
 
     /// What is left after taking `other` away; `None` when nothing is.
     #[must_use]
     pub fn minus(self, other: Self) -> Option<Self> {
-        self.0.checked_sub(other.0).and_then(|rest| Self::new(rest).ok())
+        self.0
+            .checked_sub(other.0)
+            .and_then(|rest| Self::new(rest).ok())
     }
 }
 
@@ -337,7 +364,10 @@ impl Exposure {
     /// # Errors
     /// [`AmountError::TooLarge`] beyond 10^15.
     pub fn bought(self, quantity: Quantity) -> Result<Self, AmountError> {
-        self.0.checked_add(quantity.0).ok_or(AmountError::TooLarge).and_then(Self::new)
+        self.0
+            .checked_add(quantity.0)
+            .ok_or(AmountError::TooLarge)
+            .and_then(Self::new)
     }
 
     /// The position after selling so much.
@@ -345,7 +375,10 @@ impl Exposure {
     /// # Errors
     /// [`AmountError::TooLarge`] beyond 10^15.
     pub fn sold(self, quantity: Quantity) -> Result<Self, AmountError> {
-        self.0.checked_sub(quantity.0).ok_or(AmountError::TooLarge).and_then(Self::new)
+        self.0
+            .checked_sub(quantity.0)
+            .ok_or(AmountError::TooLarge)
+            .and_then(Self::new)
     }
 
     /// Its size as a quantity; `None` when flat.

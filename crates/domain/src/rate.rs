@@ -17,7 +17,10 @@ impl RateLimit {
     #[must_use]
     pub fn new(per_second: u32) -> Self {
         let per_second = usize::try_from(per_second).unwrap_or(usize::MAX);
-        Self { per_second, events: VecDeque::new() }
+        Self {
+            per_second,
+            events: VecDeque::new(),
+        }
     }
 
     /// Whether one more event fits now. A clock that runs backwards makes room for nothing.
@@ -26,7 +29,9 @@ impl RateLimit {
         if self.events.len() < self.per_second {
             return true;
         }
-        self.events.front().is_some_and(|oldest| now.since(*oldest) >= Span::from_secs(1))
+        self.events
+            .front()
+            .is_some_and(|oldest| now.since(*oldest) >= Span::from_secs(1))
     }
 
     /// Counts an event if it fits, and says whether it did.

@@ -31,7 +31,12 @@ impl<K: Copy + Ord> Recent<K> {
     /// Remembers each id for `keep`, at most `capacity` of them.
     #[must_use]
     pub const fn new(keep: Span, capacity: usize) -> Self {
-        Self { keep, capacity, seen: BTreeSet::new(), order: VecDeque::new() }
+        Self {
+            keep,
+            capacity,
+            seen: BTreeSet::new(),
+            order: VecDeque::new(),
+        }
     }
 
     /// Whether an id was seen within the last `keep`, or longer ago and nothing came since.
@@ -90,7 +95,11 @@ mod tests {
         recent.remember(2, Timestamp(101)).unwrap();
         assert_eq!(recent.remember(3, Timestamp(102)), Err(RecentFull));
         assert!(recent.contains(&1) && recent.contains(&2));
-        assert_eq!(recent.remember(2, Timestamp(102)), Ok(()), "known ids need no room");
+        assert_eq!(
+            recent.remember(2, Timestamp(102)),
+            Ok(()),
+            "known ids need no room"
+        );
         assert_eq!(recent.remember(3, Timestamp(111)), Ok(()));
         assert!(!recent.contains(&1));
     }

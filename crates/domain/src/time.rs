@@ -76,7 +76,11 @@ impl Timestamp {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < 1_000 { write!(f, "{} µs", self.0) } else { write!(f, "{} ms", self.as_millis()) }
+        if self.0 < 1_000 {
+            write!(f, "{} µs", self.0)
+        } else {
+            write!(f, "{} ms", self.as_millis())
+        }
     }
 }
 

@@ -48,8 +48,15 @@ pub fn decode<T: Serialize + DeserializeOwned>(
     limit: usize,
 ) -> Result<T, CodecError> {
     if bytes.len() > limit {
-        return Err(CodecError::TooLong { length: bytes.len(), limit });
+        return Err(CodecError::TooLong {
+            length: bytes.len(),
+            limit,
+        });
     }
     let value: T = rmp_serde::from_slice(bytes).map_err(CodecError::Decode)?;
-    if encode(&value)? == bytes { Ok(value) } else { Err(CodecError::NotCanonical) }
+    if encode(&value)? == bytes {
+        Ok(value)
+    } else {
+        Err(CodecError::NotCanonical)
+    }
 }

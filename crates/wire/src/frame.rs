@@ -69,9 +69,15 @@ impl<'a> Frame<'a> {
             return Err(FrameError::TooLong);
         }
         let mut reader = Reader(bytes);
-        Self::read(&mut reader).map_err(|_| FrameError::Malformed).and_then(|(version, frame)| {
-            if version == VERSION { Ok(frame) } else { Err(FrameError::Version(version)) }
-        })
+        Self::read(&mut reader)
+            .map_err(|_| FrameError::Malformed)
+            .and_then(|(version, frame)| {
+                if version == VERSION {
+                    Ok(frame)
+                } else {
+                    Err(FrameError::Version(version))
+                }
+            })
     }
 
     fn read(reader: &mut Reader<'a>) -> Result<(u64, Self), Malformed> {
@@ -96,7 +102,14 @@ impl<'a> Frame<'a> {
             seals.push((key_id, reader.bin_exact()?));
         }
         reader.end()?;
-        Ok((version, Self { header, body, seals }))
+        Ok((
+            version,
+            Self {
+                header,
+                body,
+                seals,
+            },
+        ))
     }
 
     pub(crate) fn write(
@@ -111,7 +124,10 @@ impl<'a> Frame<'a> {
             return Err(Malformed);
         }
         let seals_length = seals.len().saturating_mul(128);
-        let length = header.len().saturating_add(body.len()).saturating_add(seals_length);
+        let length = header
+            .len()
+            .saturating_add(body.len())
+            .saturating_add(seals_length);
         let mut out = Vec::with_capacity(length.saturating_add(16));
         pack::put_array(&mut out, 4)?;
         pack::put_uint(&mut out, VERSION);
@@ -123,8 +139,23 @@ impl<'a> Frame<'a> {
             pack::put_str(&mut out, key_id)?;
             pack::put_bin(&mut out, tag)?;
         }
-        if out.len() > FRAME_LENGTH_MAX { Err(Malformed) } else { Ok(out) }
+        if out.len() > FRAME_LENGTH_MAX {
+            Err(Malformed)
+        } else {
+            Ok(out)
+        }
     }
+}
+
+/// Reads the header of a frame and finds its body, with no key and no look at any seal: for reading
+/// a record that was verified when it was made. What it returns is **not verified**.
+///
+/// # Errors
+/// [`FrameError`] when the bytes are not a frame with a header.
+pub fn inspect(bytes: &[u8]) -> Result<(Header, &[u8]), FrameError> {
+    let frame = Frame::parse(bytes)?;
+    let header = Header::read(frame.header).map_err(|_| FrameError::Malformed)?;
+    Ok((header, frame.body))
 }
 
 /// Feeds a keyed MAC with what a tag covers: the exact bytes, with their lengths.
@@ -209,7 +240,9 @@ impl Header {
         if count > SEALS_MAX {
             return Err(Malformed);
         }
-        let audience = (0..count).map(|_| name(reader.str()?)).collect::<Result<_, _>>()?;
+        let audience = (0..count)
+            .map(|_| name(reader.str()?))
+            .collect::<Result<_, _>>()?;
         let header = Self {
             realm,
             kind: kind.into(),

@@ -109,11 +109,17 @@ impl KeyId {
     pub fn parse(text: &str) -> Result<(Link, u32), IdError> {
         let (source, rest) = text.split_once('>').ok_or(IdError::Character)?;
         let (audience, epoch) = rest.split_once('/').ok_or(IdError::Character)?;
-        let link =
-            Link { source: PrincipalName::new(source)?, audience: PrincipalName::new(audience)? };
+        let link = Link {
+            source: PrincipalName::new(source)?,
+            audience: PrincipalName::new(audience)?,
+        };
         let digits = epoch.bytes().all(|b| b.is_ascii_digit());
         let canonical = digits && (epoch == "0" || !epoch.starts_with('0'));
-        let epoch = epoch.parse().ok().filter(|_| canonical).ok_or(IdError::Character)?;
+        let epoch = epoch
+            .parse()
+            .ok()
+            .filter(|_| canonical)
+            .ok_or(IdError::Character)?;
         Ok((link, epoch))
     }
 }
@@ -148,8 +154,14 @@ impl KeyRing {
     /// Adds a key. The highest epoch of a link seals; every epoch held verifies.
     pub fn insert(&mut self, link: Link, epoch: u32, key: &LinkKey) {
         // HMAC takes keys of any length.
-        let Ok(mac) = Hmac::<Sha256>::new_from_slice(&key.0) else { return };
-        let keyed = Keyed { id: KeyId::new(link, epoch), epoch, mac };
+        let Ok(mac) = Hmac::<Sha256>::new_from_slice(&key.0) else {
+            return;
+        };
+        let keyed = Keyed {
+            id: KeyId::new(link, epoch),
+            epoch,
+            mac,
+        };
         let epochs = self.keys.entry(link).or_default();
         epochs.retain(|held| held.epoch != epoch);
         epochs.push(keyed);
@@ -202,9 +214,18 @@ mod tests {
     fn key_ids_have_one_spelling() {
         let id = KeyId::new(link("brain", "execution"), 12);
         assert_eq!(id.as_str(), "brain>execution/12");
-        assert_eq!(KeyId::parse(id.as_str()), Ok((link("brain", "execution"), 12)));
-        for bad in ["brain>execution/012", "brain>execution/+1", "brain/1", "a>b", "a b>c/1", ">b/1"]
-        {
+        assert_eq!(
+            KeyId::parse(id.as_str()),
+            Ok((link("brain", "execution"), 12))
+        );
+        for bad in [
+            "brain>execution/012",
+            "brain>execution/+1",
+            "brain/1",
+            "a>b",
+            "a b>c/1",
+            ">b/1",
+        ] {
             assert!(KeyId::parse(bad).is_err(), "{bad}");
         }
     }

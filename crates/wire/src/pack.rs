@@ -83,7 +83,9 @@ impl<'a> Reader<'a> {
 
     fn big_endian(&mut self, width: usize) -> Result<u64, Malformed> {
         let bytes = self.take(width)?;
-        Ok(bytes.iter().fold(0, |sum: u64, byte| (sum << 8) | u64::from(*byte)))
+        Ok(bytes
+            .iter()
+            .fold(0, |sum: u64, byte| (sum << 8) | u64::from(*byte)))
     }
 
     /// Reads a length of `width` bytes that must not have fitted into fewer.
@@ -106,7 +108,11 @@ impl<'a> Reader<'a> {
             _ => return Err(Malformed),
         };
         let value = self.big_endian(width)?;
-        if value <= above { Err(Malformed) } else { Ok(value) }
+        if value <= above {
+            Err(Malformed)
+        } else {
+            Ok(value)
+        }
     }
 
     /// Reads the head of an array.
@@ -154,7 +160,11 @@ impl<'a> Reader<'a> {
 
     /// Asserts that nothing is left.
     pub fn end(&self) -> Result<(), Malformed> {
-        if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Malformed)
+        }
     }
 }
 
@@ -165,11 +175,25 @@ mod tests {
 
     #[test]
     fn numbers_have_one_spelling() {
-        for value in [0, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x1_0000, u64::from(u32::MAX), u64::MAX] {
+        for value in [
+            0,
+            0x7f,
+            0x80,
+            0xff,
+            0x100,
+            0xffff,
+            0x1_0000,
+            u64::from(u32::MAX),
+            u64::MAX,
+        ] {
             let mut bytes = vec![];
             put_uint(&mut bytes, value);
             let mut reader = Reader(&bytes);
-            assert_eq!((reader.uint(), reader.end()), (Ok(value), Ok(())), "{value}");
+            assert_eq!(
+                (reader.uint(), reader.end()),
+                (Ok(value), Ok(())),
+                "{value}"
+            );
         }
         let longer_than_needed: [&[u8]; 4] = [
             &[0xcc, 0x7f],
@@ -186,7 +210,11 @@ mod tests {
     fn lengths_that_are_not_there_are_refused() {
         assert_eq!(Reader(&[0xc5, 0xff, 0xff, 0x00]).bin(), Err(Malformed));
         assert_eq!(Reader(&[0xd9, 0xff, b'a']).str(), Err(Malformed));
-        assert_eq!(Reader(&[0xc5, 0x00, 0x01, 0x00]).bin(), Err(Malformed), "fits one byte");
+        assert_eq!(
+            Reader(&[0xc5, 0x00, 0x01, 0x00]).bin(),
+            Err(Malformed),
+            "fits one byte"
+        );
         assert_eq!(Reader(&[]).array(), Err(Malformed));
     }
 }

@@ -24,7 +24,9 @@ impl RiskPolicy {
             problems.push("instruments: there must be at least one".into());
         }
         if self.book_age_ms_max == 0 || self.book_age_ms_max > BOOK_AGE_MS_MAX {
-            problems.push(format!("book_age_ms_max: must be from 1 to {BOOK_AGE_MS_MAX}"));
+            problems.push(format!(
+                "book_age_ms_max: must be from 1 to {BOOK_AGE_MS_MAX}"
+            ));
         }
         if self.orders_open_max == 0 {
             problems.push("orders_open_max: must be at least 1".into());
@@ -39,7 +41,11 @@ impl RiskPolicy {
                 problems.push(format!("{symbol}: is listed twice"));
             }
             let of_instrument = instrument.problems();
-            problems.extend(of_instrument.iter().map(|problem| format!("{symbol}: {problem}")));
+            problems.extend(
+                of_instrument
+                    .iter()
+                    .map(|problem| format!("{symbol}: {problem}")),
+            );
         }
         problems
     }
@@ -68,7 +74,9 @@ impl InstrumentPolicy {
             problems.push("quantity_min is above quantity_max".into());
         }
         if self.collar.get() == 0 || self.collar.get() > COLLAR_BPS_MAX {
-            problems.push(format!("collar must be from 1 to {COLLAR_BPS_MAX} basis points"));
+            problems.push(format!(
+                "collar must be from 1 to {COLLAR_BPS_MAX} basis points"
+            ));
         }
         // Names travel in subjects, where a dot would add a place.
         if filters.symbol.as_str().contains('.') {
@@ -122,22 +130,49 @@ mod tests {
             (|p| p.book_age_ms_max = 5_001, "book_age_ms_max"),
             (|p| p.orders_open_max = 0, "orders_open_max"),
             (|p| p.daily_loss_max = Usd::ZERO, "daily_loss_max"),
-            (|p| p.instruments.push(p.instruments[0].clone()), "XRPUSDT: is listed twice"),
-            (|p| p.instruments[0].order_notional_max = Usd::ZERO, "order_notional_max must be"),
-            (|p| p.instruments[0].position_notional_max = Usd::ZERO, "position_notional_max must"),
-            (|p| p.instruments[0].order_notional_max = "4".parse().unwrap(), "below the venue's"),
+            (
+                |p| p.instruments.push(p.instruments[0].clone()),
+                "XRPUSDT: is listed twice",
+            ),
+            (
+                |p| p.instruments[0].order_notional_max = Usd::ZERO,
+                "order_notional_max must be",
+            ),
+            (
+                |p| p.instruments[0].position_notional_max = Usd::ZERO,
+                "position_notional_max must",
+            ),
+            (
+                |p| p.instruments[0].order_notional_max = "4".parse().unwrap(),
+                "below the venue's",
+            ),
             (|p| p.instruments[0].collar = Bps::new(0).unwrap(), "collar"),
-            (|p| p.instruments[0].collar = Bps::new(1_000).unwrap(), "collar"),
-            (|p| p.instruments[0].instrument.quantity_max = "0.01".parse().unwrap(), "quantity_min"),
-            (|p| p.instruments[0].instrument.notional_min = "-1".parse().unwrap(), "notional_min"),
-            (|p| p.instruments[0].instrument.symbol = Symbol::new("A.B").unwrap(), "dot"),
+            (
+                |p| p.instruments[0].collar = Bps::new(1_000).unwrap(),
+                "collar",
+            ),
+            (
+                |p| p.instruments[0].instrument.quantity_max = "0.01".parse().unwrap(),
+                "quantity_min",
+            ),
+            (
+                |p| p.instruments[0].instrument.notional_min = "-1".parse().unwrap(),
+                "notional_min",
+            ),
+            (
+                |p| p.instruments[0].instrument.symbol = Symbol::new("A.B").unwrap(),
+                "dot",
+            ),
         ];
         for (index, (breaks, part)) in cases.into_iter().enumerate() {
             let mut policy = sound();
             breaks(&mut policy);
             let problems = policy.problems();
             let named = problems.iter().any(|problem| problem.contains(part));
-            assert!(named, "case {index}: {problems:?} does not mention {part:?}");
+            assert!(
+                named,
+                "case {index}: {problems:?} does not mention {part:?}"
+            );
         }
     }
 }

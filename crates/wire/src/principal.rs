@@ -75,7 +75,8 @@ impl Role {
         let name = principal.as_str();
         Self::ALL.iter().copied().find(|role| {
             if role.is_plural() {
-                name.strip_prefix(role.name()).is_some_and(|rest| !rest.is_empty())
+                name.strip_prefix(role.name())
+                    .is_some_and(|rest| !rest.is_empty())
             } else {
                 name == role.name()
             }
@@ -107,7 +108,9 @@ macro_rules! principals {
     )*};
 }
 
-principals!(Brain, RiskGuard, Execution, Signer, Audit, MarketData, Strategy, Operator);
+principals!(
+    Brain, RiskGuard, Execution, Signer, Audit, MarketData, Strategy, Operator
+);
 
 #[cfg(test)]
 mod tests {

@@ -56,7 +56,13 @@ impl Context {
     /// The context of a message that nothing caused.
     #[must_use]
     pub const fn first(now: Timestamp, id: EnvelopeId) -> Self {
-        Self { now, id, correlation: id, causation: None, traceparent: String::new() }
+        Self {
+            now,
+            id,
+            correlation: id,
+            causation: None,
+            traceparent: String::new(),
+        }
     }
 
     /// The context of a message that another one caused.
@@ -99,7 +105,13 @@ impl Sealer {
     /// `boot` must be larger than at every earlier start, and be on disk before the first send.
     #[must_use]
     pub fn new(realm: Realm, source: PrincipalName, boot: u64, ring: KeyRing) -> Self {
-        Self { realm, source, boot, ring, next: BTreeMap::new() }
+        Self {
+            realm,
+            source,
+            boot,
+            ring,
+            next: BTreeMap::new(),
+        }
     }
 
     /// Seals a message for everybody whose key is held and whose role may read the subject. `name`
@@ -116,11 +128,19 @@ impl Sealer {
     ) -> Result<Sealed, SealError> {
         let row = subject.row;
         let concrete = row.concrete(name).ok_or(SealError::Name(row.pattern))?;
-        let body =
-            codec::encode(message).map_err(|cause| SealError::Body { kind: M::KIND, cause })?;
+        let body = codec::encode(message).map_err(|cause| SealError::Body {
+            kind: M::KIND,
+            cause,
+        })?;
         if body.len() > BODY_LENGTH_MAX {
-            let cause = CodecError::TooLong { length: body.len(), limit: BODY_LENGTH_MAX };
-            return Err(SealError::Body { kind: M::KIND, cause });
+            let cause = CodecError::TooLong {
+                length: body.len(),
+                limit: BODY_LENGTH_MAX,
+            };
+            return Err(SealError::Body {
+                kind: M::KIND,
+                cause,
+            });
         }
         let keys: Vec<(PrincipalName, &Keyed)> = self
             .ring
@@ -148,7 +168,9 @@ impl Sealer {
             causation: context.causation,
             traceparent: context.traceparent,
         };
-        let header = header.write().map_err(|_| SealError::TooLarge(row.pattern))?;
+        let header = header
+            .write()
+            .map_err(|_| SealError::TooLarge(row.pattern))?;
         let seals: Vec<(&str, [u8; 32])> = keys
             .iter()
             .map(|(_, key)| {
@@ -164,6 +186,11 @@ impl Sealer {
                 self.next.insert(channel.into(), seq.saturating_add(1));
             }
         }
-        Ok(Sealed { subject: concrete, id: context.id, seq, frame })
+        Ok(Sealed {
+            subject: concrete,
+            id: context.id,
+            seq,
+            frame,
+        })
     }
 }

@@ -77,8 +77,16 @@ impl Signer {
     /// [`codec::CodecError`] when the content does not encode.
     pub fn sign<T: Signable>(&self, content: &T) -> Result<Signed<T>, codec::CodecError> {
         let content = codec::encode(content)?;
-        let signature = self.0.sign(&signed_bytes::<T>(&content)).to_bytes().to_vec();
-        Ok(Signed { content, signature, kind: PhantomData })
+        let signature = self
+            .0
+            .sign(&signed_bytes::<T>(&content))
+            .to_bytes()
+            .to_vec();
+        Ok(Signed {
+            content,
+            signature,
+            kind: PhantomData,
+        })
     }
 }
 
@@ -88,7 +96,9 @@ impl Verifying {
     /// # Errors
     /// [`SignedError::Signature`] when they are no point of the curve.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, SignedError> {
-        VerifyingKey::from_bytes(bytes).map(Self).map_err(|_| SignedError::Signature)
+        VerifyingKey::from_bytes(bytes)
+            .map(Self)
+            .map_err(|_| SignedError::Signature)
     }
 
     /// The 32 bytes of the public key.
@@ -99,6 +109,15 @@ impl Verifying {
 }
 
 impl<T: Signable> Signed<T> {
+    /// The content without a look at the signature: for reading a record without its author's key,
+    /// trusted for nothing.
+    ///
+    /// # Errors
+    /// [`SignedError::Content`] when the content is of another kind.
+    pub fn read_unverified(&self) -> Result<T, SignedError> {
+        codec::decode(&self.content, crate::FRAME_LENGTH_MAX).map_err(SignedError::Content)
+    }
+
     /// The content, if this key signed it. Strict verification: no malleable forms.
     ///
     /// # Errors

@@ -107,7 +107,9 @@ impl Row {
     /// Whether a principal may open what is sealed for a concrete subject.
     #[must_use]
     pub fn may_read(&self, principal: &PrincipalName, concrete: &str) -> bool {
-        let Some(role) = Role::of(principal) else { return false };
+        let Some(role) = Role::of(principal) else {
+            return false;
+        };
         if !self.subscribers.contains(&role) && !self.enclosed_for.contains(&role) {
             return false;
         }
@@ -133,7 +135,10 @@ impl Row {
             (false, Delivery::Stream) => 1,
             (false, Delivery::Core) => usize::MAX,
         };
-        let end = concrete.match_indices('.').nth(places.saturating_sub(1)).map(|(at, _)| at);
+        let end = concrete
+            .match_indices('.')
+            .nth(places.saturating_sub(1))
+            .map(|(at, _)| at);
         end.and_then(|end| concrete.get(..end)).unwrap_or(concrete)
     }
 }
@@ -322,6 +327,9 @@ mod tests {
     fn channels_are_commands_to_one_service_and_facts_of_one_source() {
         assert_eq!(PERMIT.row.channel("cmd.execution.execute"), "cmd.execution");
         assert_eq!(FILL.row.channel("evt.execution.fill.a"), "evt");
-        assert_eq!(HEARTBEAT.row.channel("evt.risk-guard.heartbeat"), "evt.risk-guard.heartbeat");
+        assert_eq!(
+            HEARTBEAT.row.channel("evt.risk-guard.heartbeat"),
+            "evt.risk-guard.heartbeat"
+        );
     }
 }

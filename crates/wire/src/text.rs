@@ -37,7 +37,11 @@ impl Text {
             if fitting.len().saturating_add(character.len_utf8()) > Self::LENGTH_MAX {
                 break;
             }
-            fitting.push(if character.is_control() { ' ' } else { character });
+            fitting.push(if character.is_control() {
+                ' '
+            } else {
+                character
+            });
         }
         Self(fitting)
     }

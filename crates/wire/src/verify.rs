@@ -153,6 +153,12 @@ impl<M> Verified<M> {
     pub fn frame(&self) -> &[u8] {
         &self.frame
     }
+
+    /// What its envelope said, the message, and the exact bytes.
+    #[must_use]
+    pub fn into_parts(self) -> (Header, M, Vec<u8>) {
+        (self.header, self.message, self.frame)
+    }
 }
 
 /// A verified message, and whether it came before.
@@ -196,7 +202,13 @@ impl Verifier {
     /// `started_at` is when this service started: what was sealed earlier is refused.
     #[must_use]
     pub fn new(realm: Realm, me: PrincipalName, started_at: Timestamp, ring: KeyRing) -> Self {
-        Self { realm, me, started_at, ring, windows: BTreeMap::new() }
+        Self {
+            realm,
+            me,
+            started_at,
+            ring,
+            windows: BTreeMap::new(),
+        }
     }
 
     /// Opens a message that arrived on `arrived_on`.
@@ -222,14 +234,15 @@ impl Verifier {
             return Err(Refusal::BeforeBoot);
         }
         let channel = row.channel(&header.subject);
-        let novelty = self.window(&header, channel)?.record(
-            header.boot,
-            header.seq,
-            header.id,
-            tag,
-        );
+        let novelty =
+            self.window(&header, channel)?
+                .record(header.boot, header.seq, header.id, tag);
         let message = codec::decode(body, BODY_LENGTH_MAX).map_err(|_| Refusal::Body)?;
-        let verified = Verified { header, message, frame: bytes.into() };
+        let verified = Verified {
+            header,
+            message,
+            frame: bytes.into(),
+        };
         match novelty {
             Novelty::Fresh => Ok(Received::Fresh(verified)),
             Novelty::Duplicate => Ok(Received::Duplicate(verified)),
@@ -266,7 +279,11 @@ impl Verifier {
     ) -> Result<Verified<M>, Refusal> {
         let (header, _, body) = self.authenticate(subject, arrived_on, bytes)?;
         let message = codec::decode(body, BODY_LENGTH_MAX).map_err(|_| Refusal::Body)?;
-        Ok(Verified { header, message, frame: bytes.into() })
+        Ok(Verified {
+            header,
+            message,
+            frame: bytes.into(),
+        })
     }
 
     fn authenticate<'a, P: Principal, M: Message>(
@@ -313,6 +330,9 @@ impl Verifier {
         if self.windows.len() >= WINDOWS_MAX && !self.windows.contains_key(&key) {
             return Err(Refusal::TooManySources);
         }
-        Ok(self.windows.entry(key).or_insert_with(|| Window::new(header.boot)))
+        Ok(self
+            .windows
+            .entry(key)
+            .or_insert_with(|| Window::new(header.boot)))
     }
 }

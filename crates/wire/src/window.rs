@@ -39,7 +39,12 @@ impl Window {
     /// A window that takes whatever comes first as its beginning.
     pub fn new(boot: u64) -> Self {
         let width = usize::try_from(WIDTH).unwrap_or(usize::MAX);
-        Self { boot, newest: 0, slots: vec![None; width], ids: BTreeMap::new() }
+        Self {
+            boot,
+            newest: 0,
+            slots: vec![None; width],
+            ids: BTreeMap::new(),
+        }
     }
 
     /// Records a message and says how it relates to the earlier ones. `tag` is the verified tag:
@@ -56,10 +61,16 @@ impl Window {
             self.ids = ids;
         }
         let slot = usize::try_from(seq % WIDTH).unwrap_or(0);
-        let Some(slot) = self.slots.get_mut(slot) else { return Novelty::Replay };
+        let Some(slot) = self.slots.get_mut(slot) else {
+            return Novelty::Replay;
+        };
         if let Some(seen) = slot.filter(|seen| seen.seq == seq) {
             let same = seen.id == id && seen.tag == tag;
-            return if same { Novelty::Duplicate } else { Novelty::Replay };
+            return if same {
+                Novelty::Duplicate
+            } else {
+                Novelty::Replay
+            };
         }
         let too_old = seq.saturating_add(WIDTH) <= self.newest;
         if too_old || self.ids.contains_key(&id) {
@@ -114,7 +125,10 @@ mod tests {
     fn memory_stays_bounded() {
         let mut window = Window::new(1);
         for n in 1..10_000 {
-            assert_eq!(window.record(n / 100 + 1, n, id(n), [0; 32]), Novelty::Fresh);
+            assert_eq!(
+                window.record(n / 100 + 1, n, id(n), [0; 32]),
+                Novelty::Fresh
+            );
         }
         assert!(window.ids.len() <= 2_048);
     }

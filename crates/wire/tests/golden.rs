@@ -2,7 +2,11 @@
 //!
 //! The file is rewritten with `PORTCULLIS_REWRITE_GOLDEN=1`; a change of it is a change of the
 //! protocol.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -29,7 +33,13 @@ const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
 const EPOCH: u32 = 1;
 const SEED: [u8; 32] = [0x33; 32];
 const READERS: [&str; 8] = [
-    "brain", "risk-guard", "execution", "signer", "audit", "market-data", "strategy-sample",
+    "brain",
+    "risk-guard",
+    "execution",
+    "signer",
+    "audit",
+    "market-data",
+    "strategy-sample",
     "operator-dev",
 ];
 
@@ -58,12 +68,18 @@ fn ring() -> KeyRing {
     let mut ring = KeyRing::new();
     for source in READERS {
         for audience in READERS {
-            let link = Link { source: name(source), audience: name(audience) };
+            let link = Link {
+                source: name(source),
+                audience: name(audience),
+            };
             ring.insert(link, EPOCH, &root().link_key(realm(), EPOCH, link));
         }
     }
     ring
 }
+
+/// Opens a frame that should be the same, and says whether it holds.
+type Opens = Box<dyn Fn(&[u8]) -> bool>;
 
 struct Vector {
     name: &'static str,
@@ -71,8 +87,7 @@ struct Vector {
     signed_kind: &'static str,
     readers: Vec<PrincipalName>,
     sealed: Sealed,
-    /// Opens a frame that should be the same, and says whether it holds.
-    opens: Box<dyn Fn(&[u8]) -> bool>,
+    opens: Opens,
 }
 
 struct Maker {
@@ -116,7 +131,14 @@ impl Maker {
                 .is_ok_and(|received| *received.either().message() == expected)
         };
         let opens = Box::new(opens);
-        self.vectors.push(Vector { name: vector, source, signed_kind, readers, sealed, opens });
+        self.vectors.push(Vector {
+            name: vector,
+            source,
+            signed_kind,
+            readers,
+            sealed,
+            opens,
+        });
     }
 }
 
@@ -138,7 +160,9 @@ fn order() -> Order {
 }
 
 fn vectors() -> Vec<Vector> {
-    let mut maker = Maker { vectors: Vec::new() };
+    let mut maker = Maker {
+        vectors: Vec::new(),
+    };
     let symbol = Symbol::new("XRPUSDT").unwrap();
     let signer = Signer::from_seed(&SEED);
     let proposal = |size| Proposal {
@@ -151,25 +175,68 @@ fn vectors() -> Vec<Vector> {
     };
     let by_quantity = proposal(Size::Quantity("0.1".parse().unwrap()));
     let by_value = proposal(Size::Notional("1000000.123456789012".parse().unwrap()));
-    maker.add("proposal by quantity", "", &subjects::PROPOSAL, None, &by_quantity);
-    maker.add("proposal by value", "", &subjects::PROPOSAL, None, &by_value);
-    maker.add("order with three seals", "", &subjects::ORDER, None, &order());
+    maker.add(
+        "proposal by quantity",
+        "",
+        &subjects::PROPOSAL,
+        None,
+        &by_quantity,
+    );
+    maker.add(
+        "proposal by value",
+        "",
+        &subjects::PROPOSAL,
+        None,
+        &by_value,
+    );
+    maker.add(
+        "order with three seals",
+        "",
+        &subjects::ORDER,
+        None,
+        &order(),
+    );
     let inner = maker.vectors[2].sealed.frame.clone();
-    let permit = Permit { order: inner, policy: Hash([0x77; 32]) };
-    maker.add("permit around the order", "", &subjects::PERMIT, None, &permit);
+    let permit = Permit {
+        order: inner,
+        policy: Hash([0x77; 32]),
+    };
+    maker.add(
+        "permit around the order",
+        "",
+        &subjects::PERMIT,
+        None,
+        &permit,
+    );
     let place = SignRequest {
-        action: SignAction::Place { permit: vec![0; 300] },
+        action: SignAction::Place {
+            permit: vec![0; 300],
+        },
         timestamp_ms: u64::MAX,
         payload: Vec::new(),
     };
-    maker.add("sign request, long and empty bytes", "", &subjects::SIGN, None, &place);
+    maker.add(
+        "sign request, long and empty bytes",
+        "",
+        &subjects::SIGN,
+        None,
+        &place,
+    );
     let wallet = SignRequest {
         action: SignAction::QueryWallet,
         timestamp_ms: 0,
         payload: b"accountType=UNIFIED".to_vec(),
     };
-    maker.add("sign request without fields", "", &subjects::SIGN, None, &wallet);
-    let refused = SignResponse::Refused { reason: Reason::BytesDiffer };
+    maker.add(
+        "sign request without fields",
+        "",
+        &subjects::SIGN,
+        None,
+        &wallet,
+    );
+    let refused = SignResponse::Refused {
+        reason: Reason::BytesDiffer,
+    };
     maker.add("sign response", "", &subjects::SIGNATURE, None, &refused);
     let receipt = Receipt {
         fact: Hash([1; 32]),
@@ -178,24 +245,54 @@ fn vectors() -> Vec<Vector> {
         entry: Hash([3; 32]),
     };
     let receipt = signer.sign(&receipt).unwrap();
-    maker.add("receipt, signed", "receipt", &subjects::RECEIPT, None, &receipt);
+    maker.add(
+        "receipt, signed",
+        "receipt",
+        &subjects::RECEIPT,
+        None,
+        &receipt,
+    );
     let kill = Kill {
         realm: realm(),
         operator: name("operator-dev"),
         reason: Text::new("übung: ausstieg 停止").unwrap(),
         at: NOW,
     };
-    maker.add("kill, signed", "kill", &subjects::KILL, None, &signer.sign(&kill).unwrap());
-    let beat = Heartbeat { kill: KillState::RecoveryPending, policy: Hash([0; 32]) };
+    maker.add(
+        "kill, signed",
+        "kill",
+        &subjects::KILL,
+        None,
+        &signer.sign(&kill).unwrap(),
+    );
+    let beat = Heartbeat {
+        kill: KillState::RecoveryPending,
+        policy: Hash([0; 32]),
+    };
     maker.add("heartbeat", "", &subjects::HEARTBEAT, None, &beat);
     let decision = Decision {
         proposal: vec![1, 2, 3],
         order: OrderId([4; 16]),
         outcome: Outcome::Refused(Reason::PriceCollar),
     };
-    maker.add("decision", "", &subjects::DECISION, Some("sample"), &decision);
-    let passed = Decision { outcome: Outcome::Passed, ..decision };
-    maker.add("decision, passed", "", &subjects::DECISION, Some("sample"), &passed);
+    maker.add(
+        "decision",
+        "",
+        &subjects::DECISION,
+        Some("sample"),
+        &decision,
+    );
+    let passed = Decision {
+        outcome: Outcome::Passed,
+        ..decision
+    };
+    maker.add(
+        "decision, passed",
+        "",
+        &subjects::DECISION,
+        Some("sample"),
+        &passed,
+    );
     let report = ExecutionReport {
         order: OrderId([5; 16]),
         strategy: StrategyId::new("sample").unwrap(),
@@ -208,7 +305,13 @@ fn vectors() -> Vec<Vector> {
         reason: None,
         detail: Text::new("").unwrap(),
     };
-    maker.add("report with nothing in it", "", &subjects::REPORT, Some("sample"), &report);
+    maker.add(
+        "report with nothing in it",
+        "",
+        &subjects::REPORT,
+        Some("sample"),
+        &report,
+    );
     let fill = Fill {
         execution: "e-1".parse().unwrap(),
         order: OrderId([5; 16]),
@@ -220,20 +323,38 @@ fn vectors() -> Vec<Vector> {
         fee: "-0.5".parse().unwrap(),
         venue_time: Timestamp(0),
     };
-    maker.add("fill with a rebate", "", &subjects::FILL, Some("sample"), &fill);
+    maker.add(
+        "fill with a rebate",
+        "",
+        &subjects::FILL,
+        Some("sample"),
+        &fill,
+    );
     let started = Notice::Started {
         version: Text::new("0.1.0").unwrap(),
         policy: None,
         kill: Some(KillState::Armed),
     };
     maker.add("notice", "", &subjects::BRAIN_NOTICE, None, &started);
-    maker.add("notice without fields", "", &subjects::SIGNER_NOTICE, None, &Notice::Stopped);
+    maker.add(
+        "notice without fields",
+        "",
+        &subjects::SIGNER_NOTICE,
+        None,
+        &Notice::Stopped,
+    );
     let killed = Notice::KillSwitch {
         state: KillState::Triggered,
         cause: KillCause::HardLoss,
         detail: Text::new("x").unwrap(),
     };
-    maker.add("kill notice", "", &subjects::EXECUTION_NOTICE, None, &killed);
+    maker.add(
+        "kill notice",
+        "",
+        &subjects::EXECUTION_NOTICE,
+        None,
+        &killed,
+    );
     let status = ExecutionStatus {
         kill: KillState::Armed,
         may_trade: false,
@@ -255,17 +376,39 @@ fn vectors() -> Vec<Vector> {
         orders_unknown: 128,
         fills: 65_536,
     };
-    maker.add("execution status", "", &subjects::EXECUTION_STATUS, None, &status);
+    maker.add(
+        "execution status",
+        "",
+        &subjects::EXECUTION_STATUS,
+        None,
+        &status,
+    );
     let level = |price: &str| Level {
         price: price.parse().unwrap(),
         quantity: "1".parse().unwrap(),
     };
-    let book =
-        Book::new(symbol, vec![level("1.1"), level("1")], vec![level("1.2")], 7, NOW).unwrap();
+    let book = Book::new(
+        symbol,
+        vec![level("1.1"), level("1")],
+        vec![level("1.2")],
+        7,
+        NOW,
+    )
+    .unwrap();
     maker.add("book", "", &subjects::BOOK, Some("XRPUSDT"), &book);
-    let checkpoint = Checkpoint { size: u64::MAX, head: Hash([8; 32]), at: NOW };
+    let checkpoint = Checkpoint {
+        size: u64::MAX,
+        head: Hash([8; 32]),
+        at: NOW,
+    };
     let checkpoint = signer.sign(&checkpoint).unwrap();
-    maker.add("checkpoint, signed", "checkpoint", &subjects::CHECKPOINT, None, &checkpoint);
+    maker.add(
+        "checkpoint, signed",
+        "checkpoint",
+        &subjects::CHECKPOINT,
+        None,
+        &checkpoint,
+    );
     assert!(Bps::new(1_000_001).is_err());
     maker.vectors
 }
@@ -273,11 +416,17 @@ fn vectors() -> Vec<Vector> {
 fn golden(vectors: &[Vector]) -> Value {
     let entry = |vector: &Vector| {
         let key = |reader: &PrincipalName| {
-            let link = Link { source: vector.source, audience: *reader };
+            let link = Link {
+                source: vector.source,
+                audience: *reader,
+            };
             hex(root().link_key(realm(), EPOCH, link).expose())
         };
-        let keys: BTreeMap<String, String> =
-            vector.readers.iter().map(|reader| (reader.to_string(), key(reader))).collect();
+        let keys: BTreeMap<String, String> = vector
+            .readers
+            .iter()
+            .map(|reader| (reader.to_string(), key(reader)))
+            .collect();
         json!({
             "name": vector.name,
             "subject": vector.sealed.subject,
@@ -309,7 +458,10 @@ fn the_bytes_on_the_wire_are_the_golden_ones() {
         std::fs::write(&file, &made).unwrap();
     }
     let golden = std::fs::read_to_string(&file).unwrap();
-    assert!(made == golden, "the wire format changed: see the head of this test file");
+    assert!(
+        made == golden,
+        "the wire format changed: see the head of this test file"
+    );
     for vector in vectors() {
         assert!((vector.opens)(&vector.sealed.frame), "{}", vector.name);
     }
@@ -321,7 +473,11 @@ fn python_reads_the_same_bytes_and_makes_the_same_bytes() {
         || folder().join("../../../.tools/venv/bin/python"),
         PathBuf::from,
     );
-    assert!(python.exists(), "no Python for the tests at {}: run ./scripts/tools test", python.display());
+    assert!(
+        python.exists(),
+        "no Python for the tests at {}: run ./scripts/tools test",
+        python.display()
+    );
     let mut child = Command::new(python)
         .arg(folder().join("reference/check.py"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -331,7 +487,12 @@ fn python_reads_the_same_bytes_and_makes_the_same_bytes() {
         .unwrap();
     let vectors = vectors();
     let input = golden(&vectors).to_string();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "the reference refused a vector");
     let text = String::from_utf8(output.stdout).unwrap();

@@ -23,7 +23,10 @@ fn ring(realm: &str, root: u8) -> KeyRing {
     let mut ring = KeyRing::new();
     for source in NAMES {
         for audience in NAMES {
-            let link = Link { source: name(source), audience: name(audience) };
+            let link = Link {
+                source: name(source),
+                audience: name(audience),
+            };
             let realm = Realm::new(realm).unwrap();
             ring.insert(link, 1, &EpochRoot([root; 32]).link_key(realm, 1, link));
         }
@@ -36,7 +39,12 @@ fn sealer_in(realm: &str, keys: KeyRing) -> Sealer {
 }
 
 fn verifier(me: &str, started_at: Timestamp) -> Verifier {
-    Verifier::new(Realm::new("dev").unwrap(), name(me), started_at, ring("dev", 1))
+    Verifier::new(
+        Realm::new("dev").unwrap(),
+        name(me),
+        started_at,
+        ring("dev", 1),
+    )
 }
 
 fn proposal() -> Proposal {
@@ -83,38 +91,75 @@ fn each_fault_has_its_own_refusal() {
     let too_long = Some(Refusal::Frame(FrameError::TooLong));
     assert_eq!(refusal(&mut brain(), on, &oversized), too_long);
     let malformed = Some(Refusal::Frame(FrameError::Malformed));
-    for bytes in [&b""[..], b"\x94", b"hello", &frame[1..], &[&frame[..], b"\0"].concat()] {
+    for bytes in [
+        &b""[..],
+        b"\x94",
+        b"hello",
+        &frame[1..],
+        &[&frame[..], b"\0"].concat(),
+    ] {
         assert_eq!(refusal(&mut brain(), on, bytes), malformed);
     }
     let mut version = frame.clone();
     version[1] = 2;
-    assert_eq!(refusal(&mut brain(), on, &version), Some(Refusal::Frame(FrameError::Version(2))));
+    assert_eq!(
+        refusal(&mut brain(), on, &version),
+        Some(Refusal::Frame(FrameError::Version(2)))
+    );
 
     let mut guard = verifier("risk-guard", NOW);
     assert_eq!(refusal(&mut guard, on, &frame), Some(Refusal::NoSeal));
-    let mut keyless = Verifier::new(Realm::new("dev").unwrap(), name("brain"), NOW, KeyRing::new());
+    let mut keyless = Verifier::new(
+        Realm::new("dev").unwrap(),
+        name("brain"),
+        NOW,
+        KeyRing::new(),
+    );
     assert_eq!(refusal(&mut keyless, on, &frame), Some(Refusal::UnknownKey));
     let forged = seal_with(&mut sealer_in("dev", ring("dev", 2)), 1, NOW);
-    assert_eq!(refusal(&mut brain(), on, &forged.frame), Some(Refusal::BadSeal));
+    assert_eq!(
+        refusal(&mut brain(), on, &forged.frame),
+        Some(Refusal::BadSeal)
+    );
     let elsewhere = seal_with(&mut sealer_in("prod", ring("prod", 1)), 1, NOW);
-    assert_eq!(refusal(&mut brain(), on, &elsewhere.frame), Some(Refusal::BadSeal));
+    assert_eq!(
+        refusal(&mut brain(), on, &elsewhere.frame),
+        Some(Refusal::BadSeal)
+    );
     let relabelled = seal_with(&mut sealer_in("prod", ring("dev", 1)), 1, NOW);
-    assert_eq!(refusal(&mut brain(), on, &relabelled.frame), Some(Refusal::Realm));
-    assert_eq!(refusal(&mut brain(), "cmd.brain.other", &frame), Some(Refusal::Subject));
+    assert_eq!(
+        refusal(&mut brain(), on, &relabelled.frame),
+        Some(Refusal::Realm)
+    );
+    assert_eq!(
+        refusal(&mut brain(), "cmd.brain.other", &frame),
+        Some(Refusal::Subject)
+    );
 }
 
 #[test]
 fn a_seal_of_another_role_does_not_count() {
     // The brain's verifier holds this key, but a heartbeat is risk-guard's to publish.
-    let mut sealer =
-        Sealer::new(Realm::new("dev").unwrap(), name("risk-guard"), 1, ring("dev", 1));
-    let beat = Heartbeat { kill: KillState::Armed, policy: Hash([0; 32]) };
+    let mut sealer = Sealer::new(
+        Realm::new("dev").unwrap(),
+        name("risk-guard"),
+        1,
+        ring("dev", 1),
+    );
+    let beat = Heartbeat {
+        kill: KillState::Armed,
+        policy: Hash([0; 32]),
+    };
     let context = Context::first(NOW, EnvelopeId([1; 16]));
     let sealed = sealer.seal(&HEARTBEAT, None, &beat, context).unwrap();
     let mut brain = verifier("brain", NOW);
     let as_proposal = brain.open(&PROPOSAL, PROPOSAL.row.pattern, &sealed.frame, NOW);
     assert_eq!(as_proposal.err(), Some(Refusal::NoSeal));
-    assert!(brain.open(&HEARTBEAT, &sealed.subject, &sealed.frame, NOW).is_ok());
+    assert!(
+        brain
+            .open(&HEARTBEAT, &sealed.subject, &sealed.frame, NOW)
+            .is_ok()
+    );
 }
 
 #[test]
@@ -122,11 +167,16 @@ fn times_are_held_to() {
     let sealed = seal();
     let refused = |now: Timestamp| open_at(&sealed, now).err();
     assert_eq!(refused(NOW.plus(Span::from_millis(1_999))), None);
-    assert_eq!(refused(NOW.plus(Span::from_secs(2))), Some(Refusal::Expired));
+    assert_eq!(
+        refused(NOW.plus(Span::from_secs(2))),
+        Some(Refusal::Expired)
+    );
     assert_eq!(refused(NOW.minus(Span::from_secs(2))), None);
     assert_eq!(refused(NOW.minus(Span(2_000_001))), Some(Refusal::Future));
     let mut late = verifier("brain", NOW.plus(Span(1)));
-    let refusal = late.open(&PROPOSAL, &sealed.subject, &sealed.frame, NOW.plus(Span(2))).err();
+    let refusal = late
+        .open(&PROPOSAL, &sealed.subject, &sealed.frame, NOW.plus(Span(2)))
+        .err();
     assert_eq!(refusal, Some(Refusal::BeforeBoot));
 }
 
@@ -144,17 +194,29 @@ fn a_duplicate_is_told_from_a_replay() {
     // The same id at another place.
     let again = seal_with(&mut sealer, 1, NOW);
     assert_eq!(open(&again).err(), Some(Refusal::Replay));
-    assert!(matches!(open(&seal_with(&mut sealer, 3, NOW)), Ok(Received::Fresh(_))));
+    assert!(matches!(
+        open(&seal_with(&mut sealer, 3, NOW)),
+        Ok(Received::Fresh(_))
+    ));
 }
 
 #[test]
 fn an_earlier_boot_is_refused_once_a_later_one_was_seen() {
     let mut brain = verifier("brain", NOW);
     let boot = |boot: u64| {
-        Sealer::new(Realm::new("dev").unwrap(), name("strategy-sample"), boot, ring("dev", 1))
+        Sealer::new(
+            Realm::new("dev").unwrap(),
+            name("strategy-sample"),
+            boot,
+            ring("dev", 1),
+        )
     };
     let (mut old, mut new) = (boot(5), boot(6));
-    let mut open = |sealed: Sealed| brain.open(&PROPOSAL, &sealed.subject, &sealed.frame, NOW).err();
+    let mut open = |sealed: Sealed| {
+        brain
+            .open(&PROPOSAL, &sealed.subject, &sealed.frame, NOW)
+            .err()
+    };
     assert_eq!(open(seal_with(&mut old, 1, NOW)), None);
     assert_eq!(open(seal_with(&mut new, 2, NOW)), None);
     assert_eq!(open(seal_with(&mut old, 3, NOW)), Some(Refusal::Replay));
@@ -169,26 +231,50 @@ fn nobody_seals_what_no_key_can_be_read_with() {
     let mut sealer = sealer_in("dev", ring("dev", 1));
     let refused = sealer.seal(&PROPOSAL, Some("x"), &proposal(), context);
     assert!(matches!(refused, Err(SealError::Name(_))));
-    assert_eq!(seal_with(&mut sealer, 1, NOW).seq, 1, "a refusal does not use up a place");
+    assert_eq!(
+        seal_with(&mut sealer, 1, NOW).seq,
+        1,
+        "a refusal does not use up a place"
+    );
 }
 
 #[test]
 fn bodies_have_one_spelling() {
     let canonical = codec::encode(&proposal()).unwrap();
-    assert_eq!(codec::decode::<Proposal>(&canonical, 1_000).unwrap(), proposal());
-    assert!(codec::decode::<Proposal>(&canonical, canonical.len() - 1).is_err(), "too long");
+    assert_eq!(
+        codec::decode::<Proposal>(&canonical, 1_000).unwrap(),
+        proposal()
+    );
+    assert!(
+        codec::decode::<Proposal>(&canonical, canonical.len() - 1).is_err(),
+        "too long"
+    );
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let replaced = |from: &str, to: &str| {
         let at = text(&canonical).find(from).unwrap();
-        [&canonical[..at], to.as_bytes(), &canonical[at + from.len()..]].concat()
+        [
+            &canonical[..at],
+            to.as_bytes(),
+            &canonical[at + from.len()..],
+        ]
+        .concat()
     };
     let cases: [(&str, Vec<u8>); 6] = [
         ("trailing byte", [&canonical[..], &[0xc0]].concat()),
         ("unknown field", replaced("symbol", "symbal")),
         ("missing field", [&[0x85], &canonical[1..]].concat()),
-        ("duplicate field", [&[0x87], &canonical[1..], b"\xa4side\xa3buy"].concat()),
-        ("positional array", codec::encode(&("XRPUSDT", "buy")).unwrap()),
-        ("wide integer for a length", [&[0xde, 0, 6], &canonical[1..]].concat()),
+        (
+            "duplicate field",
+            [&[0x87], &canonical[1..], b"\xa4side\xa3buy"].concat(),
+        ),
+        (
+            "positional array",
+            codec::encode(&("XRPUSDT", "buy")).unwrap(),
+        ),
+        (
+            "wide integer for a length",
+            [&[0xde, 0, 6], &canonical[1..]].concat(),
+        ),
     ];
     for (case, bytes) in cases {
         assert!(codec::decode::<Proposal>(&bytes, 1_000).is_err(), "{case}");

@@ -41,7 +41,14 @@ fn row(position: &str, open_buy: Option<&str>, open_sell: Option<&str>) -> Expos
 
 fn reserve(exposures: &mut Exposures, number: u8, side: Side, size: &str, at: Timestamp) {
     exposures
-        .reserve(id(number), strategy(), symbol(), side, quantity(size), at.plus(LIFETIME))
+        .reserve(
+            id(number),
+            strategy(),
+            symbol(),
+            side,
+            quantity(size),
+            at.plus(LIFETIME),
+        )
         .unwrap();
 }
 
@@ -60,25 +67,49 @@ fn after(millis: u64) -> Timestamp {
 #[test]
 fn the_worst_case_adds_up_positions_open_orders_and_reservations() {
     let mut exposures = Exposures::new(8);
-    exposures.snapshot([row("5", Some("3"), Some("20"))], START).unwrap();
+    exposures
+        .snapshot([row("5", Some("3"), Some("20"))], START)
+        .unwrap();
     reserve(&mut exposures, 1, Side::Buy, "2", START);
     reserve(&mut exposures, 2, Side::Sell, "1", START);
     assert_eq!(worst(&exposures), (exposure("10"), exposure("-16")));
-    assert_eq!(exposures.of_symbol(Symbol::new("BTCUSDT").unwrap()), Ok(Worst::FLAT));
+    assert_eq!(
+        exposures.of_symbol(Symbol::new("BTCUSDT").unwrap()),
+        Ok(Worst::FLAT)
+    );
 }
 
 #[test]
 fn strategies_are_counted_apart_and_an_instrument_as_their_sum() {
     let other = StrategyId::new("other").unwrap();
     let mut exposures = Exposures::new(8);
-    let rows = [row("5", None, None), ExposureRow { strategy: other, ..row("-7", None, None) }];
+    let rows = [
+        row("5", None, None),
+        ExposureRow {
+            strategy: other,
+            ..row("-7", None, None)
+        },
+    ];
     exposures.snapshot(rows, START).unwrap();
     exposures
-        .reserve(id(1), other, symbol(), Side::Buy, quantity("1"), after(2_000))
+        .reserve(
+            id(1),
+            other,
+            symbol(),
+            Side::Buy,
+            quantity("1"),
+            after(2_000),
+        )
         .unwrap();
     let long_most = |worst: Result<Worst, _>| worst.unwrap().long_most;
-    assert_eq!(long_most(exposures.of_strategy(strategy(), symbol())), exposure("5"));
-    assert_eq!(long_most(exposures.of_strategy(other, symbol())), exposure("-6"));
+    assert_eq!(
+        long_most(exposures.of_strategy(strategy(), symbol())),
+        exposure("5")
+    );
+    assert_eq!(
+        long_most(exposures.of_strategy(other, symbol())),
+        exposure("-6")
+    );
     assert_eq!(long_most(exposures.of_symbol(symbol())), exposure("-1"));
 }
 
@@ -100,13 +131,31 @@ fn a_report_lets_the_next_later_snapshot_take_over() {
     let mut exposures = Exposures::new(8);
     reserve(&mut exposures, 1, Side::Buy, "2", START);
     exposures.reported(id(1), after(100));
-    assert_eq!(worst(&exposures).0, exposure("2"), "the report alone changes nothing");
+    assert_eq!(
+        worst(&exposures).0,
+        exposure("2"),
+        "the report alone changes nothing"
+    );
     exposures.snapshot([], after(90)).unwrap();
-    assert_eq!(worst(&exposures).0, exposure("2"), "issued before the report");
+    assert_eq!(
+        worst(&exposures).0,
+        exposure("2"),
+        "issued before the report"
+    );
     exposures.snapshot([], after(100)).unwrap();
-    assert_eq!(worst(&exposures).0, exposure("2"), "perhaps issued before the report");
-    exposures.snapshot([row("0", Some("2"), None)], after(101)).unwrap();
-    assert_eq!(worst(&exposures).0, exposure("2"), "counted once, by the snapshot");
+    assert_eq!(
+        worst(&exposures).0,
+        exposure("2"),
+        "perhaps issued before the report"
+    );
+    exposures
+        .snapshot([row("0", Some("2"), None)], after(101))
+        .unwrap();
+    assert_eq!(
+        worst(&exposures).0,
+        exposure("2"),
+        "counted once, by the snapshot"
+    );
     assert_eq!(exposures.reservations(), 0);
 }
 
@@ -135,7 +184,14 @@ fn refuses_one_reservation_too_many_and_a_second_one_for_an_order() {
     let mut exposures = Exposures::new(1);
     let mut again = |number: u8, size: &str| {
         let until = after(2_000);
-        exposures.reserve(id(number), strategy(), symbol(), Side::Buy, quantity(size), until)
+        exposures.reserve(
+            id(number),
+            strategy(),
+            symbol(),
+            Side::Buy,
+            quantity(size),
+            until,
+        )
     };
     assert_eq!(again(1, "2"), Ok(()));
     assert_eq!(again(1, "2"), Err(ReserveError::Twice));
@@ -160,16 +216,27 @@ fn sums_beyond_the_range_are_refused_and_change_nothing() {
     let beyond = exposures.snapshot([row(most, Some("1"), None)], after(1));
     assert_eq!(beyond, Err(SnapshotError::Overflow));
     assert_eq!(worst(&exposures), (exposure(most), exposure(most)));
-    assert_eq!((exposures.reservations(), exposures.issued_at()), (0, Some(START)));
+    assert_eq!(
+        (exposures.reservations(), exposures.issued_at()),
+        (0, Some(START))
+    );
 }
 
 #[test]
 fn a_snapshot_that_is_late_or_says_two_things_is_not_taken_over() {
     let mut exposures = Exposures::new(8);
-    exposures.snapshot([row("1", None, None)], after(10)).unwrap();
-    assert_eq!(exposures.snapshot([], after(9)), Err(SnapshotError::OutOfOrder));
+    exposures
+        .snapshot([row("1", None, None)], after(10))
+        .unwrap();
+    assert_eq!(
+        exposures.snapshot([], after(9)),
+        Err(SnapshotError::OutOfOrder)
+    );
     let twice = [row("2", None, None), row("2", None, None)];
-    assert_eq!(exposures.snapshot(twice, after(11)), Err(SnapshotError::Twice));
+    assert_eq!(
+        exposures.snapshot(twice, after(11)),
+        Err(SnapshotError::Twice)
+    );
     assert_eq!(worst(&exposures).0, exposure("1"));
 }
 
@@ -202,21 +269,41 @@ fn tells_what_reduces_and_what_a_limit_admits() {
     ];
     for (position, open_buy, open_sell, side, size, reduces, admitted) in cases {
         let mut exposures = Exposures::new(8);
-        exposures.snapshot([row(position, open_buy, open_sell)], START).unwrap();
+        exposures
+            .snapshot([row(position, open_buy, open_sell)], START)
+            .unwrap();
         let worst = exposures.of_symbol(symbol()).unwrap();
         let case = (position, open_buy, open_sell, side, size);
         assert_eq!(worst.reduces(side, quantity(size)), reduces, "{case:?}");
-        assert_eq!(worst.admits(side, quantity(size), price, limit), Ok(admitted), "{case:?}");
+        assert_eq!(
+            worst.admits(side, quantity(size), price, limit),
+            Ok(admitted),
+            "{case:?}"
+        );
     }
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    Reserve { order: u8, strategy: u8, symbol: u8, buy: bool, quantity: u32 },
-    Report { order: u8 },
-    Release { order: u8 },
-    Snapshot { rows: Vec<(u8, u8, i32, u32, u32)> },
-    Wait { millis: u64 },
+    Reserve {
+        order: u8,
+        strategy: u8,
+        symbol: u8,
+        buy: bool,
+        quantity: u32,
+    },
+    Report {
+        order: u8,
+    },
+    Release {
+        order: u8,
+    },
+    Snapshot {
+        rows: Vec<(u8, u8, i32, u32, u32)>,
+    },
+    Wait {
+        millis: u64,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -238,33 +325,41 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..80)
 }
 
-/// The same thing without any running total: every order ever reserved, and the last snapshot.
+/// The same thing without any running total: every order still reserved, and the last snapshot.
 #[derive(Default)]
 struct Naive {
     rows: Vec<(u8, u8, i32, u32, u32)>,
-    // strategy, symbol, buy, quantity, expires, first report
-    reserved: BTreeMap<u8, (u8, u8, bool, u32, Timestamp, Option<Timestamp>)>,
+    reserved: BTreeMap<u8, Kept>,
+}
+
+struct Kept {
+    strategy: u8,
+    symbol: u8,
+    buy: bool,
+    quantity: u32,
+    expires_at: Timestamp,
+    reported_at: Option<Timestamp>,
 }
 
 impl Naive {
     fn worst(&self, of: impl Fn(u8, u8) -> bool) -> (i64, i64) {
-        let (mut long, mut short) = (0, 0);
-        for (strategy, symbol, position, buy, sell) in &self.rows {
-            if of(*strategy, *symbol) {
-                long += i64::from(*position) + i64::from(*buy);
-                short += i64::from(*position) - i64::from(*sell);
-            }
-        }
-        for (strategy, symbol, buy, quantity, _, _) in self.reserved.values() {
-            if of(*strategy, *symbol) {
-                if *buy {
-                    long += i64::from(*quantity);
-                } else {
-                    short -= i64::from(*quantity);
-                }
-            }
-        }
-        (long, short)
+        let rows = self.rows.iter().filter(|row| of(row.0, row.1));
+        let positions = rows.map(|(.., position, buy, sell)| {
+            let (buy, sell) = (i64::from(*buy), i64::from(*sell));
+            [i64::from(*position), buy, sell]
+        });
+        let reserved = self
+            .reserved
+            .values()
+            .filter(|kept| of(kept.strategy, kept.symbol));
+        let reserved = reserved.map(|kept| match (kept.buy, i64::from(kept.quantity)) {
+            (true, quantity) => [0, quantity, 0],
+            (false, quantity) => [0, 0, quantity],
+        });
+        let all: Vec<[i64; 3]> = positions.chain(reserved).collect();
+        let sum = |part: usize| all.iter().map(|parts| parts[part]).sum::<i64>();
+        let long = [sum(0), sum(1)].iter().sum();
+        (long, sum(0).saturating_sub(sum(2)))
     }
 }
 
@@ -288,8 +383,14 @@ proptest! {
                     } else if naive.reserved.len() >= 16 {
                         Err(ReserveError::TooMany)
                     } else {
-                        let until = now.plus(LIFETIME);
-                        let kept = (strategy, symbol, buy, quantity, until, None);
+                        let kept = Kept {
+                            strategy,
+                            symbol,
+                            buy,
+                            quantity,
+                            expires_at: now.plus(LIFETIME),
+                            reported_at: None,
+                        };
                         naive.reserved.insert(order, kept);
                         Ok(())
                     };
@@ -307,7 +408,7 @@ proptest! {
                 Step::Report { order } => {
                     exposures.reported(id(order), now);
                     if let Some(kept) = naive.reserved.get_mut(&order) {
-                        kept.5 = kept.5.or(Some(now));
+                        kept.reported_at = kept.reported_at.or(Some(now));
                     }
                 }
                 Step::Release { order } => {
@@ -329,9 +430,9 @@ proptest! {
                     );
                     prop_assert_eq!(taken, Ok(()));
                     naive.rows = rows;
-                    naive.reserved.retain(|_, (.., until, reported)| {
-                        let included = reported.is_some_and(|reported| reported < now);
-                        !included && now <= until.plus(Span::from_secs(1))
+                    naive.reserved.retain(|_, kept| {
+                        let included = kept.reported_at.is_some_and(|reported| reported < now);
+                        !included && now <= kept.expires_at.plus(Span::from_secs(1))
                     });
                 }
                 Step::Wait { millis } => now = now.plus(Span::from_millis(millis)),

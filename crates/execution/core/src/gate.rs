@@ -47,13 +47,19 @@ impl Execution {
         if order.policy != self.settings.policy_hash {
             return Err(Reason::PolicyMismatch);
         }
-        if !self.ledger.is_priced(Some(order.symbol), now, self.settings.book_age_max) {
+        if !self
+            .ledger
+            .is_priced(Some(order.symbol), now, self.settings.book_age_max)
+        {
             return Err(Reason::StaleMarketData);
         }
         if self.orders.doubtful_in(order.symbol) > 0 {
             return Err(Reason::OrderInDoubt);
         }
-        let notional = order.limit_price.notional(order.quantity).map_err(|_| Reason::Overflow)?;
+        let notional = order
+            .limit_price
+            .notional(order.quantity)
+            .map_err(|_| Reason::Overflow)?;
         if notional > order_notional_max() || self.orders.live_count() > ORDERS_OPEN_MAX {
             return Err(Reason::HardLimit);
         }
@@ -65,11 +71,18 @@ impl Execution {
 
     fn sent_in_second(&self, now: Timestamp) -> u32 {
         let (second, count) = self.sent;
-        if second == now.0 / 1_000_000 { count } else { 0 }
+        if second == now.0 / 1_000_000 {
+            count
+        } else {
+            0
+        }
     }
 
     pub(crate) fn count_sent(&mut self, now: Timestamp) {
-        self.sent = (now.0 / 1_000_000, self.sent_in_second(now).saturating_add(1));
+        self.sent = (
+            now.0 / 1_000_000,
+            self.sent_in_second(now).saturating_add(1),
+        );
     }
 
     /// The day in force: by UTC, and never an earlier one than before, whatever the clock says.

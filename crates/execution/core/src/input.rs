@@ -78,7 +78,10 @@ pub enum QueryOutcome {
 
 /// What happened.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved once, from the shell's queue into step")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once, from the shell's queue into step"
+)]
 pub enum Input {
     /// Risk-guard permits an order.
     Permit {
@@ -138,6 +141,8 @@ pub enum Input {
     Venue(VenueOrder),
     /// The venue's stream reports a fill.
     VenueFill(Fill),
+    /// The venue's stream tells every event from here on.
+    StreamUp,
     /// The venue's stream was lost: events may be missing until the next reconciliation.
     StreamLost,
     /// The venue's whole account, taken after `asked_at`.

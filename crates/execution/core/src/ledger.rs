@@ -108,13 +108,19 @@ impl Ledger {
 
     /// Takes the top of a book as the price.
     pub fn quote(&mut self, book: &Book, now: Timestamp) {
-        let (Some(bid), Some(ask), Some(mid)) =
-            (book.best_for(Side::Sell), book.best_for(Side::Buy), book.mid())
-        else {
+        let (Some(bid), Some(ask), Some(mid)) = (
+            book.best_for(Side::Sell),
+            book.best_for(Side::Buy),
+            book.mid(),
+        ) else {
             return;
         };
-        self.holdings.entry(book.symbol()).or_default().quote =
-            Some(Quote { bid, ask, mid, at: now });
+        self.holdings.entry(book.symbol()).or_default().quote = Some(Quote {
+            bid,
+            ask,
+            mid,
+            at: now,
+        });
     }
 
     /// Takes a trade of anybody as the last price.
@@ -125,7 +131,9 @@ impl Ledger {
     /// Whether every position has a price that is young enough, and the instrument too.
     pub fn is_priced(&self, symbol: Option<Symbol>, now: Timestamp, age_max: Span) -> bool {
         let fresh = |holding: &Holding| {
-            holding.quote.is_some_and(|quote| now.since(quote.at) <= age_max)
+            holding
+                .quote
+                .is_some_and(|quote| now.since(quote.at) <= age_max)
         };
         let wanted = symbol.is_none_or(|symbol| self.holdings.get(&symbol).is_some_and(fresh));
         wanted
@@ -149,7 +157,8 @@ impl Ledger {
     /// The day's loss: above zero is a loss. Falls back to the last recorded equity while a
     /// position has no price.
     pub fn loss(&self) -> Result<Usd, AmountError> {
-        self.baseline.minus(self.equity().unwrap_or(self.equity_recorded))
+        self.baseline
+            .minus(self.equity().unwrap_or(self.equity_recorded))
     }
 
     /// The baseline of a day that begins now: the last equity on record, never the present one.
@@ -228,9 +237,17 @@ impl Share {
 /// the book.
 fn mark(holding: &Holding) -> Option<Price> {
     let long = holding.position.is_long();
-    let Some(quote) = holding.quote else { return holding.last };
-    let other = holding.last.unwrap_or(if long { quote.bid } else { quote.ask });
-    Some(if long { quote.mid.min(other) } else { quote.mid.max(other) })
+    let Some(quote) = holding.quote else {
+        return holding.last;
+    };
+    let other = holding
+        .last
+        .unwrap_or(if long { quote.bid } else { quote.ask });
+    Some(if long {
+        quote.mid.min(other)
+    } else {
+        quote.mid.max(other)
+    })
 }
 
 fn average(holding: &Holding) -> Option<Price> {
@@ -259,7 +276,10 @@ fn cost_after(
     if turns {
         return fill.price.value(after);
     }
-    let share = after.get().checked_div(before.get()).ok_or(AmountError::TooLarge)?;
+    let share = after
+        .get()
+        .checked_div(before.get())
+        .ok_or(AmountError::TooLarge)?;
     let rest: Decimal = cost.get().checked_mul(share).ok_or(AmountError::TooLarge)?;
     Usd::new(rest.round_dp(12))
 }
@@ -306,20 +326,34 @@ mod tests {
     fn loss_is_the_fall_of_equity_with_fees() {
         let mut ledger = Ledger::default();
         ledger.begin_day(1, Usd::ZERO);
-        ledger.book(alice(), &fill(Side::Buy, "10", "100", "1")).unwrap();
+        ledger
+            .book(alice(), &fill(Side::Buy, "10", "100", "1"))
+            .unwrap();
         ledger.quote(&book("89", "91"), Timestamp(1));
         // Bought at 100, marked at the mid of 90 (the last price is 100): lost 100 and 1 of fees.
         assert_eq!(ledger.loss().unwrap(), "101".parse().unwrap());
         ledger.last(xrp(), "80".parse().unwrap());
-        assert_eq!(ledger.loss().unwrap(), "201".parse().unwrap(), "the worse of mid and last");
-        ledger.book(alice(), &fill(Side::Sell, "10", "95", "1")).unwrap();
-        assert_eq!(ledger.loss().unwrap(), "52".parse().unwrap(), "flat: only cash counts");
+        assert_eq!(
+            ledger.loss().unwrap(),
+            "201".parse().unwrap(),
+            "the worse of mid and last"
+        );
+        ledger
+            .book(alice(), &fill(Side::Sell, "10", "95", "1"))
+            .unwrap();
+        assert_eq!(
+            ledger.loss().unwrap(),
+            "52".parse().unwrap(),
+            "flat: only cash counts"
+        );
     }
 
     #[test]
     fn a_short_is_marked_against_itself() {
         let mut ledger = Ledger::default();
-        ledger.book(alice(), &fill(Side::Sell, "10", "100", "0")).unwrap();
+        ledger
+            .book(alice(), &fill(Side::Sell, "10", "100", "0"))
+            .unwrap();
         ledger.quote(&book("109", "111"), Timestamp(1));
         assert_eq!(ledger.loss().unwrap(), "100".parse().unwrap());
         ledger.last(xrp(), "120".parse().unwrap());
@@ -330,13 +364,24 @@ mod tests {
     fn the_average_price_follows_adding_reducing_and_turning() {
         let mut ledger = Ledger::default();
         let average = |ledger: &Ledger| ledger.positions().first().and_then(|p| p.average_price);
-        ledger.book(alice(), &fill(Side::Buy, "1", "100", "0")).unwrap();
-        ledger.book(alice(), &fill(Side::Buy, "1", "120", "0")).unwrap();
+        ledger
+            .book(alice(), &fill(Side::Buy, "1", "100", "0"))
+            .unwrap();
+        ledger
+            .book(alice(), &fill(Side::Buy, "1", "120", "0"))
+            .unwrap();
         assert_eq!(average(&ledger), Some("110".parse().unwrap()));
-        ledger.book(alice(), &fill(Side::Sell, "1", "130", "0")).unwrap();
+        ledger
+            .book(alice(), &fill(Side::Sell, "1", "130", "0"))
+            .unwrap();
         assert_eq!(average(&ledger), Some("110".parse().unwrap()));
-        ledger.book(alice(), &fill(Side::Sell, "3", "140", "0")).unwrap();
-        assert_eq!(ledger.positions_held().next(), Some((xrp(), "-2".parse().unwrap())));
+        ledger
+            .book(alice(), &fill(Side::Sell, "3", "140", "0"))
+            .unwrap();
+        assert_eq!(
+            ledger.positions_held().next(),
+            Some((xrp(), "-2".parse().unwrap()))
+        );
         assert_eq!(average(&ledger), Some("140".parse().unwrap()));
     }
 
@@ -346,7 +391,9 @@ mod tests {
         let age_max = Span::from_secs(1);
         assert!(ledger.is_priced(None, Timestamp(0), age_max));
         assert!(!ledger.is_priced(Some(xrp()), Timestamp(0), age_max));
-        ledger.book(alice(), &fill(Side::Buy, "1", "100", "0")).unwrap();
+        ledger
+            .book(alice(), &fill(Side::Buy, "1", "100", "0"))
+            .unwrap();
         assert!(!ledger.is_priced(None, Timestamp(0), age_max));
         ledger.quote(&book("99", "101"), Timestamp(0));
         assert!(ledger.is_priced(Some(xrp()), Timestamp(1_000_000), age_max));
@@ -359,7 +406,10 @@ mod tests {
         let quantity: Quantity = "5".parse().unwrap();
         ledger.open(alice(), xrp(), Side::Sell, quantity).unwrap();
         let exposure = ledger.exposures().pop().unwrap();
-        assert_eq!((exposure.open_buy, exposure.open_sell), (None, Some(quantity)));
+        assert_eq!(
+            (exposure.open_buy, exposure.open_sell),
+            (None, Some(quantity))
+        );
         ledger.close(alice(), xrp(), Side::Sell, quantity).unwrap();
         assert_eq!(ledger.exposures().pop().unwrap().open_sell, None);
     }

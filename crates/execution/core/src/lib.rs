@@ -18,15 +18,20 @@
 
 extern crate alloc;
 
+mod apply;
 mod engine;
 mod gate;
 pub mod hard_limits;
 mod input;
 mod ledger;
+mod lifecycle;
 mod orders;
 mod reconcile;
 mod record;
+mod upkeep;
 
 pub use engine::{Execution, Fault, Settings};
-pub use input::{Effect, Effects, Input, PlaceOutcome, QueryOutcome, Ticket, VenueOrder, VenueState};
+pub use input::{
+    Effect, Effects, Input, PlaceOutcome, QueryOutcome, Ticket, VenueOrder, VenueState,
+};
 pub use record::Record;

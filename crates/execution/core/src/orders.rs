@@ -141,7 +141,11 @@ pub struct Orders {
 
 fn count(totals: &mut BTreeMap<Symbol, u64>, symbol: Symbol, up: bool) {
     let total = totals.entry(symbol).or_default();
-    *total = if up { total.saturating_add(1) } else { total.saturating_sub(1) };
+    *total = if up {
+        total.saturating_add(1)
+    } else {
+        total.saturating_sub(1)
+    };
 }
 
 impl Orders {
@@ -178,19 +182,35 @@ impl Orders {
         let symbol = entry.order.symbol;
         if entry.is_live() {
             let key = (entry.accepted_at, id);
-            if add { self.live.insert(key) } else { self.live.remove(&key) };
+            if add {
+                self.live.insert(key)
+            } else {
+                self.live.remove(&key)
+            };
             count(&mut self.live_by_symbol, symbol, add);
         }
         if entry.is_live() && entry.closing.is_some() {
-            if add { self.closing.insert(id) } else { self.closing.remove(&id) };
+            if add {
+                self.closing.insert(id)
+            } else {
+                self.closing.remove(&id)
+            };
         }
         match entry.state {
             State::Accepted(_) => {
                 let key = (entry.expires_at, id);
-                if add { self.accepted.insert(key) } else { self.accepted.remove(&key) };
+                if add {
+                    self.accepted.insert(key)
+                } else {
+                    self.accepted.remove(&key)
+                };
             }
             State::InDoubt(_) => {
-                if add { self.doubtful.insert(id) } else { self.doubtful.remove(&id) };
+                if add {
+                    self.doubtful.insert(id)
+                } else {
+                    self.doubtful.remove(&id)
+                };
                 count(&mut self.doubtful_by_symbol, symbol, add);
             }
             State::Sent { .. } | State::Open | State::Ended(_) => {}
@@ -208,12 +228,17 @@ impl Orders {
 
     /// Instruments with orders that are not over.
     pub fn live_symbols(&self) -> impl Iterator<Item = Symbol> {
-        self.live_by_symbol.iter().filter(|(_, count)| **count > 0).map(|(symbol, _)| *symbol)
+        self.live_by_symbol
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(symbol, _)| *symbol)
     }
 
     /// Orders that wait to leave, the first to expire first.
     pub fn accepted(&self) -> impl Iterator<Item = &Entry> {
-        self.accepted.iter().filter_map(|(_, id)| self.entries.get(id))
+        self.accepted
+            .iter()
+            .filter_map(|(_, id)| self.entries.get(id))
     }
 
     pub fn doubtful(&self) -> impl Iterator<Item = &Entry> {

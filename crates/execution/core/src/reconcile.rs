@@ -33,7 +33,11 @@ impl Execution {
         }
         let foreign = open
             .iter()
-            .filter(|update| update.order.is_none_or(|order| self.orders.get(&order).is_none()))
+            .filter(|update| {
+                update
+                    .order
+                    .is_none_or(|order| self.orders.get(&order).is_none())
+            })
             .count();
 
         // Whatever rests in our book and was there before the venue was asked, but is not open
@@ -43,8 +47,13 @@ impl Execution {
             .orders
             .live()
             .take_while(|entry| entry.accepted_at < asked_at)
-            .filter(|entry| matches!(entry.state, State::Open) && !at_venue.contains(&entry.order.id))
-            .map(|entry| Effect::Query { order: entry.order.id, symbol: entry.order.symbol });
+            .filter(|entry| {
+                matches!(entry.state, State::Open) && !at_venue.contains(&entry.order.id)
+            })
+            .map(|entry| Effect::Query {
+                order: entry.order.id,
+                symbol: entry.order.symbol,
+            });
         out.effects.extend(missing);
 
         let theirs: BTreeMap<Symbol, Exposure> = positions
@@ -54,7 +63,9 @@ impl Execution {
             .collect();
         let ours: BTreeMap<Symbol, Exposure> = self.ledger.positions_held().collect();
         let was_reconciled = self.reconciled;
-        self.reconciled = foreign == 0 && theirs == ours;
+        // What happened between the queries and a later start of the stream nobody would tell.
+        let covered = self.streaming_since.is_some_and(|since| asked_at >= since);
+        self.reconciled = covered && foreign == 0 && theirs == ours;
         self.reconciled_at = asked_at;
         if self.reconciled {
             let changed = out.records.len().saturating_sub(records_before);
@@ -68,13 +79,15 @@ impl Execution {
             }
             return Ok(());
         }
-        if was_reconciled {
+        if was_reconciled && covered {
             let detail = if foreign > 0 {
                 format!("{foreign} open orders at the venue are not ours: no new orders")
             } else {
                 format!("positions differ, venue {theirs:?}, here {ours:?}: no new orders")
             };
-            out.effects.push(Effect::Notice(Notice::Warning { detail: Text::lossy(&detail) }));
+            out.effects.push(Effect::Notice(Notice::Warning {
+                detail: Text::lossy(&detail),
+            }));
         }
         Ok(())
     }

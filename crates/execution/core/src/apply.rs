@@ -1,0 +1,129 @@
+//! How a record changes the state: the only way in which it changes, live and in replay.
+
+use portcullis_domain::{Fill, Order, OrderId, Quantity, Timestamp};
+
+use crate::engine::{Execution, Fault};
+use crate::hard_limits::ARRIVAL_MAX;
+use crate::input::Effects;
+use crate::orders::{Doubt, Entry, State};
+use crate::record::Record;
+
+impl Execution {
+    pub(crate) fn emit(&mut self, out: &mut Effects, record: Record) -> Result<(), Fault> {
+        self.apply(&record)?;
+        out.records.push(record);
+        Ok(())
+    }
+
+    pub(crate) fn apply(&mut self, record: &Record) -> Result<(), Fault> {
+        match record {
+            Record::Accepted {
+                order,
+                expires_at,
+                at,
+            } => {
+                self.ledger
+                    .open(order.strategy, order.symbol, order.side, order.quantity)
+                    .map_err(|_| Fault::Overflow)?;
+                self.orders
+                    .insert(Entry::new(order.clone(), *expires_at, *at));
+                Ok(())
+            }
+            Record::Sent {
+                order,
+                timestamp_ms,
+            } => {
+                let state = State::Sent {
+                    timestamp_ms: *timestamp_ms,
+                };
+                self.change(order, |entry| entry.state = state)
+            }
+            Record::InDoubt { order, at } => self.change(order, |entry| {
+                let stamped = match entry.state {
+                    State::Sent { timestamp_ms } => Timestamp::from_millis(timestamp_ms),
+                    // Without a record of the sending it may have carried any time up to its end.
+                    State::Accepted(_) | State::InDoubt(_) | State::Open | State::Ended(_) => {
+                        entry.expires_at
+                    }
+                };
+                let settled_at = stamped.max(entry.expires_at).plus(ARRIVAL_MAX);
+                entry.state = State::InDoubt(Doubt {
+                    settled_at,
+                    asked: 0,
+                    ask_at: *at,
+                    not_found_at: None,
+                });
+            }),
+            Record::Opened { order, venue_order } => self.change(order, |entry| {
+                entry.venue_order = Some(*venue_order);
+                entry.state = State::Open;
+            }),
+            Record::Filled(fill) => self.apply_fill(fill),
+            Record::Ended { order, status } => {
+                let entry = self.orders.get(order).ok_or(Fault::UnknownOrder(*order))?;
+                if entry.is_live() {
+                    let released = entry.remaining();
+                    self.release(&entry.order.clone(), released)?;
+                }
+                self.change(order, |entry| {
+                    entry.closing = None;
+                    entry.state = State::Ended(*status);
+                })
+            }
+            Record::DayBegan { day, baseline } => {
+                self.ledger.begin_day(*day, *baseline);
+                Ok(())
+            }
+            Record::Equity { equity } => {
+                self.ledger.record_equity(*equity);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn apply_fill(&mut self, fill: &Fill) -> Result<(), Fault> {
+        let entry = self
+            .orders
+            .get(&fill.order)
+            .ok_or(Fault::UnknownOrder(fill.order))?;
+        let (order, live) = (entry.order.clone(), entry.is_live());
+        let released = entry
+            .remaining()
+            .map(|remaining| remaining.min(fill.quantity));
+        let filled = entry
+            .filled
+            .bought(fill.quantity)
+            .map_err(|_| Fault::Overflow)?;
+        self.ledger
+            .book(order.strategy, fill)
+            .map_err(|_| Fault::Overflow)?;
+        if live {
+            self.release(&order, released)?;
+        }
+        self.last_fill_at = self.last_fill_at.max(Some(fill.venue_time));
+        self.change(&fill.order, |entry| entry.add(fill.execution, filled))
+    }
+
+    pub(crate) fn release(
+        &mut self,
+        order: &Order,
+        quantity: Option<Quantity>,
+    ) -> Result<(), Fault> {
+        let Some(quantity) = quantity else {
+            return Ok(());
+        };
+        self.ledger
+            .close(order.strategy, order.symbol, order.side, quantity)
+            .map_err(|_| Fault::Overflow)
+    }
+
+    pub(crate) fn change(
+        &mut self,
+        order: &OrderId,
+        change: impl FnOnce(&mut Entry),
+    ) -> Result<(), Fault> {
+        self.orders
+            .update(order, change)
+            .ok_or(Fault::UnknownOrder(*order))
+    }
+}

@@ -1,0 +1,189 @@
+//! What happens by itself: time passing, the kill switch, the day's loss.
+
+use alloc::vec::Vec;
+
+use portcullis_domain::{KillCause, KillState, OrderId, OrderStatus, Reason, Span, Timestamp};
+use portcullis_wire::Text;
+use portcullis_wire::messages::Notice;
+
+use crate::engine::{Execution, Fault};
+use crate::hard_limits::{SILENCE_MAX, daily_loss_max};
+use crate::input::{Effect, Effects};
+use crate::orders::State;
+use crate::record::Record;
+
+/// How long the shell may take to say how a request went.
+const ANSWER_MAX: Span = Span::from_secs(10);
+/// How long to wait between two attempts to cancel everything.
+const CANCEL_EVERY: Span = Span::from_secs(1);
+/// How long the fills of an order that is over may be on their way before they are fetched.
+const FILLS_LATE_AFTER: Span = Span::from_secs(2);
+/// How long to wait between two reconciliations while something is wrong.
+const RECONCILE_EVERY: Span = Span::from_secs(1);
+/// How long to wait between two reconciliations while all is well.
+const RECONCILE_ROUTINE: Span = Span::from_secs(60);
+/// How often the equity is put on record while it changes.
+const EQUITY_EVERY: Span = Span::from_secs(1);
+
+impl Execution {
+    pub(crate) fn killed(
+        &mut self,
+        out: &mut Effects,
+        cause: KillCause,
+        detail: Text,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        self.kill = KillState::Triggered;
+        let state = self.kill;
+        out.effects.push(Effect::Notice(Notice::KillSwitch {
+            state,
+            cause,
+            detail,
+        }));
+        let waiting: Vec<OrderId> = self.orders.accepted().map(|entry| entry.order.id).collect();
+        for order in waiting {
+            self.end(
+                out,
+                order,
+                OrderStatus::Refused,
+                Some(Reason::KillSwitch),
+                "",
+            )?;
+        }
+        self.cancel_at = now;
+        self.cancel_all(out, now);
+        Ok(())
+    }
+
+    pub(crate) fn cancel_all(&mut self, out: &mut Effects, now: Timestamp) {
+        if now < self.cancel_at {
+            return;
+        }
+        self.cancel_at = now.plus(CANCEL_EVERY);
+        let symbols = self.orders.live_symbols();
+        out.effects
+            .extend(symbols.map(|symbol| Effect::CancelAll { symbol }));
+    }
+
+    pub(crate) fn check_loss(&self, out: &mut Effects) {
+        if !self.kill.may_trade() {
+            return;
+        }
+        let limit = daily_loss_max(self.settings.daily_loss_max);
+        // A loss that cannot be computed counts as one beyond the limit.
+        let loss = self.ledger.loss().unwrap_or(limit);
+        if loss >= limit {
+            let detail = alloc::format!("day's loss {loss} reached the hard limit {limit}");
+            out.effects
+                .push(Effect::Latch(KillCause::HardLoss, Text::lossy(&detail)));
+        }
+    }
+
+    pub(crate) fn tick(&mut self, out: &mut Effects, now: Timestamp) -> Result<(), Fault> {
+        self.roll_day(out, now)?;
+        self.record_equity(out, now)?;
+        self.expire(out, now)?;
+        self.resolve_doubts(out, now);
+        let heard_at = self.heartbeat.map_or(self.started_at, |(_, at)| at);
+        let silent = now.since(heard_at) > SILENCE_MAX;
+        let cancelling = !self.kill.may_trade() || silent;
+        if cancelling {
+            self.cancel_all(out, now);
+        }
+        let late = self.orders.closing().any(|entry| {
+            entry
+                .closing
+                .is_some_and(|closing| now.since(closing.since) > FILLS_LATE_AFTER)
+        });
+        // That everything is cancelled counts only once the venue says so.
+        let unconfirmed = cancelling && self.orders.live_count() > 0;
+        if late || unconfirmed || !self.reconciled {
+            self.reconcile_at = self
+                .reconcile_at
+                .min(self.reconciled_at.plus(RECONCILE_EVERY));
+        }
+        if now >= self.reconcile_at {
+            self.reconcile_at = now.plus(RECONCILE_ROUTINE);
+            out.effects.push(Effect::Reconcile);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn roll_day(&mut self, out: &mut Effects, now: Timestamp) -> Result<(), Fault> {
+        let today = self.today(now);
+        if today == self.ledger.day() {
+            return Ok(());
+        }
+        // The first day ever begins at nothing; every later one where the last one was recorded.
+        let baseline = self.ledger.next_baseline();
+        self.emit(
+            out,
+            Record::DayBegan {
+                day: today,
+                baseline,
+            },
+        )
+    }
+
+    pub(crate) fn record_equity(&mut self, out: &mut Effects, now: Timestamp) -> Result<(), Fault> {
+        if now < self.equity_at {
+            return Ok(());
+        }
+        self.equity_at = now.plus(EQUITY_EVERY);
+        match self.ledger.equity() {
+            Some(equity) if equity != self.ledger.equity_recorded() => {
+                self.emit(out, Record::Equity { equity })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(crate) fn expire(&mut self, out: &mut Effects, now: Timestamp) -> Result<(), Fault> {
+        let expired: Vec<(OrderId, Reason)> = self
+            .orders
+            .accepted()
+            .take_while(|entry| now >= entry.expires_at)
+            .map(|entry| {
+                let reason = match &entry.state {
+                    State::Accepted(waiting) if !waiting.durable => Reason::JournalUnwritable,
+                    State::Accepted(waiting) if !waiting.receipt => Reason::NoReceipt,
+                    State::Accepted(_) => Reason::NoSignature,
+                    State::Sent { .. } | State::InDoubt(_) | State::Open | State::Ended(_) => {
+                        Reason::Expired
+                    }
+                };
+                (entry.order.id, reason)
+            })
+            .collect();
+        for (order, reason) in expired {
+            self.end(out, order, OrderStatus::Refused, Some(reason), "")?;
+        }
+        let unanswered: Vec<OrderId> = self
+            .orders
+            .live()
+            .take_while(|entry| now.since(entry.accepted_at) > ANSWER_MAX)
+            .filter(|entry| matches!(entry.state, State::Sent { .. }))
+            .map(|entry| entry.order.id)
+            .collect();
+        for order in unanswered {
+            self.doubt(out, order, now, "no answer about the request")?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn resolve_doubts(&mut self, out: &mut Effects, now: Timestamp) {
+        let due: Vec<(OrderId, portcullis_domain::Symbol)> = self
+            .orders
+            .doubtful()
+            .filter(|entry| matches!(entry.state, State::InDoubt(doubt) if now >= doubt.ask_at))
+            .map(|entry| (entry.order.id, entry.order.symbol))
+            .collect();
+        for (order, symbol) in due {
+            self.with_doubt(&order, |doubt| {
+                doubt.asked = doubt.asked.saturating_add(1);
+                doubt.ask_at = now.plus(Span::from_secs(u64::from(doubt.asked.min(5))));
+            });
+            out.effects.push(Effect::Query { order, symbol });
+        }
+    }
+}

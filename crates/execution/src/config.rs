@@ -1,0 +1,157 @@
+//! Settings of execution. There is no limit among them: limits are compiled in, or come with the
+//! risk policy, which can only tighten them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use portcullis_domain::{Hash, Span, Symbol};
+use portcullis_runtime::config::{self, Problems};
+use portcullis_runtime::{ConfigError, ServiceArgs, policy};
+use portcullis_wire::messages::RiskPolicy;
+use serde::Deserialize;
+
+use crate::bybit::{BudgetSettings, ClockSettings, Endpoint, PlainText, Timeouts};
+
+/// Gets permitted orders done, exactly once, and enforces its own compiled-in daily loss.
+#[derive(clap::Parser, Clone, Debug)]
+#[command(name = "execution", version)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub service: ServiceArgs,
+
+    /// The risk policy that brain, risk-guard and execution must agree on (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+
+    /// Address of the venue's REST API, such as https://api.bybit.com
+    #[arg(long, value_name = "URL")]
+    pub venue_rest: String,
+
+    /// Address of the venue's streams, such as wss://stream.bybit.com
+    #[arg(long, value_name = "URL")]
+    pub venue_stream: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig {
+    venue: RawVenue,
+    journal: RawJournal,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVenue {
+    connect_timeout_ms: u64,
+    request_timeout_ms: u64,
+    plain_text: RawPlainText,
+    clock_offset_max_ms: u64,
+    requests_per_5s: usize,
+    cancel_reserve: usize,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawPlainText {
+    Loopback,
+    Anywhere,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawJournal {
+    requests_in_flight_max: usize,
+}
+
+/// Checked settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub policy: RiskPolicy,
+    pub policy_hash: Hash,
+    pub rest: Endpoint,
+    pub stream: Endpoint,
+    pub timeouts: Timeouts,
+    pub clock: ClockSettings,
+    pub budget: BudgetSettings,
+    pub requests_in_flight_max: usize,
+}
+
+impl Config {
+    /// Reads and checks everything that the arguments name.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem at once.
+    pub fn load(arguments: &Arguments) -> Result<Self, ConfigError> {
+        let (policy, policy_hash) = policy::load(&arguments.policy)?;
+        let path: &Path = &arguments.service.config;
+        let raw: RawConfig = config::load(path)?;
+        let mut problems = Problems::new();
+        let mut millis = |key: &str, value: u64, max: u64| {
+            if value == 0 || value > max {
+                problems.add(key, format_args!("must be 1 to {max}"));
+            }
+            Duration::from_millis(value)
+        };
+        let timeouts = Timeouts {
+            connect: millis(
+                "venue.connect_timeout_ms",
+                raw.venue.connect_timeout_ms,
+                10_000,
+            ),
+            total: millis(
+                "venue.request_timeout_ms",
+                raw.venue.request_timeout_ms,
+                10_000,
+            ),
+        };
+        millis(
+            "venue.clock_offset_max_ms",
+            raw.venue.clock_offset_max_ms,
+            2_000,
+        );
+        if raw.venue.cancel_reserve == 0 || raw.venue.cancel_reserve >= raw.venue.requests_per_5s {
+            problems.add(
+                "venue.cancel_reserve",
+                "must be above 0 and below venue.requests_per_5s",
+            );
+        }
+        let requests_in_flight_max = raw.journal.requests_in_flight_max;
+        if requests_in_flight_max == 0 || requests_in_flight_max > 10_000 {
+            problems.add("journal.requests_in_flight_max", "must be 1 to 10000");
+        }
+        let plain = match raw.venue.plain_text {
+            RawPlainText::Loopback => PlainText::LoopbackOnly,
+            RawPlainText::Anywhere => PlainText::Anywhere,
+        };
+        let rest = problems.take("--venue-rest", Endpoint::rest(&arguments.venue_rest, plain));
+        let stream = problems.take(
+            "--venue-stream",
+            Endpoint::stream(&arguments.venue_stream, plain),
+        );
+        let config = rest.zip(stream).map(|(rest, stream)| Self {
+            policy,
+            policy_hash,
+            rest,
+            stream,
+            timeouts,
+            clock: ClockSettings {
+                offset_max: Span::from_millis(raw.venue.clock_offset_max_ms),
+                ..ClockSettings::default()
+            },
+            budget: BudgetSettings {
+                address_per_5s: raw.venue.requests_per_5s,
+                cancel_reserve: raw.venue.cancel_reserve,
+            },
+            requests_in_flight_max,
+        });
+        problems.into_result(path, config)
+    }
+
+    /// The instruments that may be traded.
+    pub fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        self.policy
+            .instruments
+            .iter()
+            .map(|entry| entry.instrument.symbol)
+    }
+}

@@ -1,0 +1,275 @@
+//! What the journal holds: changes of state, together with the facts that announce them, in one
+//! entry each, so that a crash never keeps one without the other.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use execution_core::Record;
+use portcullis_domain::EnvelopeId;
+use portcullis_runtime::journal::RECORD_LENGTH_MAX;
+use portcullis_wire::codec::{self, CodecError};
+use portcullis_wire::{Sealed, Text};
+use serde::{Deserialize, Serialize};
+
+/// How much of a journal record an entry fills before the next one is begun.
+const ENTRY_LENGTH_AIM: usize = 48 * 1_024;
+
+/// A sealed fact, byte for byte, to be sent again should the process end before the stream has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FactFrame {
+    subject: Text,
+    id: EnvelopeId,
+    seq: u64,
+    #[serde(with = "serde_bytes")]
+    frame: Vec<u8>,
+}
+
+/// One entry of the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Entry {
+    /// One step: what it changed and what it announces.
+    Step {
+        /// What it changed.
+        records: Vec<Record>,
+        /// What it announces.
+        facts: Vec<FactFrame>,
+    },
+    /// The stream has all facts before this number, counted from 0 over the whole journal.
+    Acknowledged {
+        /// The number of the first one that it may lack.
+        before: u64,
+    },
+}
+
+impl From<&Sealed> for FactFrame {
+    fn from(sealed: &Sealed) -> Self {
+        Self {
+            subject: Text::lossy(&sealed.subject),
+            id: sealed.id,
+            seq: sealed.seq,
+            frame: sealed.frame.clone(),
+        }
+    }
+}
+
+impl From<FactFrame> for Sealed {
+    fn from(fact: FactFrame) -> Self {
+        Self {
+            subject: fact.subject.as_str().into(),
+            id: fact.id,
+            seq: fact.seq,
+            frame: fact.frame,
+        }
+    }
+}
+
+/// Encodes one step as journal entries: one, unless it announces more than an entry holds.
+///
+/// # Errors
+/// [`CodecError`] when a record does not encode.
+pub fn encode_step(records: &[Record], facts: &[Sealed]) -> Result<Vec<Vec<u8>>, CodecError> {
+    let mut entries = Vec::with_capacity(1);
+    let mut open = (Vec::new(), Vec::new());
+    let mut length = 0_usize;
+    let flush = |open: &mut (Vec<Record>, Vec<FactFrame>)| {
+        let (records, facts) = std::mem::take(open);
+        codec::encode(&Entry::Step { records, facts })
+    };
+    for record in records {
+        // No record is longer than this: the longest encloses one order.
+        length = length.saturating_add(512);
+        if length > ENTRY_LENGTH_AIM {
+            entries.push(flush(&mut open)?);
+            length = 512;
+        }
+        open.0.push(record.clone());
+    }
+    for fact in facts {
+        let added = fact.frame.len().saturating_add(256);
+        length = length.saturating_add(added);
+        if length > ENTRY_LENGTH_AIM && !(open.0.is_empty() && open.1.is_empty()) {
+            entries.push(flush(&mut open)?);
+            length = added;
+        }
+        open.1.push(fact.into());
+    }
+    if !open.0.is_empty() || !open.1.is_empty() {
+        entries.push(flush(&mut open)?);
+    }
+    Ok(entries)
+}
+
+/// Encodes how far the stream has acknowledged.
+///
+/// # Errors
+/// [`CodecError`], never in practice.
+pub fn encode_acknowledged(before: u64) -> Result<Vec<u8>, CodecError> {
+    codec::encode(&Entry::Acknowledged { before })
+}
+
+/// What the journal says after a restart.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Every change of state, in order.
+    pub records: Vec<Record>,
+    /// The facts that the stream may lack, in order, with their numbers.
+    pub unacknowledged: VecDeque<(u64, Sealed)>,
+    /// How many facts the journal holds.
+    pub facts: u64,
+    acknowledged: u64,
+}
+
+impl History {
+    /// Reads the journal's entries.
+    ///
+    /// # Errors
+    /// [`CodecError`] for an entry that this version does not understand.
+    pub fn read(entries: &[Vec<u8>]) -> Result<Self, CodecError> {
+        let mut history = Self::default();
+        for bytes in entries {
+            match codec::decode(bytes, RECORD_LENGTH_MAX)? {
+                Entry::Step { records, facts } => {
+                    history.records.extend(records);
+                    for fact in facts {
+                        history
+                            .unacknowledged
+                            .push_back((history.facts, fact.into()));
+                        history.facts = history.facts.saturating_add(1);
+                    }
+                }
+                Entry::Acknowledged { before } => {
+                    history.acknowledged = history.acknowledged.max(before);
+                    let known = |(number, _): &(u64, Sealed)| *number < history.acknowledged;
+                    while history.unacknowledged.front().is_some_and(known) {
+                        history.unacknowledged.pop_front();
+                    }
+                }
+            }
+        }
+        Ok(history)
+    }
+}
+
+/// Turns the stream's count of acknowledgements, which follows the order of sending, into the number
+/// before which every fact of the journal is acknowledged.
+#[derive(Debug, Default)]
+pub struct Acknowledgements {
+    /// The numbers of the facts that were sent and not acknowledged, in the order of sending.
+    sent: VecDeque<u64>,
+    counted: u64,
+    before: u64,
+    beyond: BTreeSet<u64>,
+}
+
+impl Acknowledgements {
+    /// `before` is how far the journal already says so.
+    pub fn new(before: u64) -> Self {
+        Self {
+            before,
+            ..Self::default()
+        }
+    }
+
+    /// A fact was handed to the outbox.
+    pub fn sent(&mut self, number: u64) {
+        self.sent.push_back(number);
+    }
+
+    /// The stream has acknowledged so many since the start; answers how far that reaches, if it
+    /// reaches further than before.
+    pub fn count(&mut self, acknowledged: u64) -> Option<u64> {
+        while self.counted < acknowledged {
+            let Some(number) = self.sent.pop_front() else {
+                break;
+            };
+            self.beyond.insert(number);
+            self.counted = self.counted.saturating_add(1);
+        }
+        let reached = self.before;
+        while self.beyond.remove(&self.before) {
+            self.before = self.before.saturating_add(1);
+        }
+        (self.before > reached).then_some(self.before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use execution_core::Record;
+    use portcullis_domain::{OrderId, OrderStatus, Usd};
+
+    use super::*;
+
+    fn fact(length: usize) -> Sealed {
+        Sealed {
+            subject: "evt.execution.notice".into(),
+            id: EnvelopeId([1; 16]),
+            seq: 7,
+            frame: vec![9; length],
+        }
+    }
+
+    fn record(number: u8) -> Record {
+        Record::Ended {
+            order: OrderId([number; 16]),
+            status: OrderStatus::Filled,
+        }
+    }
+
+    #[test]
+    fn a_step_and_its_facts_are_one_entry_and_come_back() {
+        let records = vec![record(1), Record::Equity { equity: Usd::ZERO }];
+        let entries = encode_step(&records, &[fact(10), fact(20)]).unwrap();
+        assert_eq!(entries.len(), 1);
+        let history = History::read(&entries).unwrap();
+        assert_eq!(history.records, records);
+        let lengths: Vec<_> = history
+            .unacknowledged
+            .iter()
+            .map(|(number, fact)| (*number, fact.frame.len()))
+            .collect();
+        assert_eq!(lengths, [(0, 10), (1, 20)]);
+    }
+
+    #[test]
+    fn a_step_that_is_too_large_is_cut_into_entries_that_the_journal_takes() {
+        let records: Vec<_> = (0..200).map(record).collect();
+        let facts: Vec<_> = (0..200).map(|_| fact(3_000)).collect();
+        let entries = encode_step(&records, &facts).unwrap();
+        assert!(entries.len() > 10);
+        assert!(entries.iter().all(|entry| entry.len() <= RECORD_LENGTH_MAX));
+        let history = History::read(&entries).unwrap();
+        assert_eq!((history.records, history.facts), (records, 200));
+    }
+
+    #[test]
+    fn only_what_the_stream_may_lack_is_sent_again() {
+        let mut entries = encode_step(&[], &[fact(1), fact(2), fact(3)]).unwrap();
+        entries.push(encode_acknowledged(2).unwrap());
+        let history = History::read(&entries).unwrap();
+        let numbers: Vec<_> = history
+            .unacknowledged
+            .iter()
+            .map(|(number, _)| *number)
+            .collect();
+        assert_eq!(numbers, [2]);
+    }
+
+    #[test]
+    fn acknowledgements_reach_as_far_as_there_is_no_gap() {
+        let mut acknowledgements = Acknowledgements::new(0);
+        for number in [1, 0, 3, 2] {
+            acknowledgements.sent(number);
+        }
+        assert_eq!(acknowledgements.count(1), None, "1 is, 0 is not");
+        assert_eq!(acknowledgements.count(2), Some(2));
+        assert_eq!(acknowledgements.count(3), None);
+        assert_eq!(acknowledgements.count(9), Some(4));
+    }
+
+    #[test]
+    fn an_entry_of_another_version_is_an_error() {
+        assert!(History::read(&[vec![0xc0]]).is_err());
+    }
+}

@@ -1,0 +1,568 @@
+//! Lets the core decide and does what it says: journal first, then the bus and the venue.
+//!
+//! ```text
+//!  bus, venue, clock ──▶ Input ──▶ step ──▶ records + facts ──▶ journal ──▶ facts to the stream
+//!                                    │                            ╰──▶ Input::Durable
+//!                                    ╰──▶ sign, place, cancel, query, reconcile
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use execution_core::{Effect, Effects, Execution, Fault, Input, Settings};
+use portcullis_domain::{KillCause, KillState, OrderId, Span};
+use portcullis_runtime::{
+    BusError, Durable, Inbox, Journal, JournalError, Latch, Raw, Service, StateDir, metrics,
+    tracing,
+};
+use portcullis_wire::codec::CodecError;
+use portcullis_wire::messages::Notice;
+use portcullis_wire::principal;
+use portcullis_wire::subjects::{
+    BOOK, EXECUTION_STATUS, HEARTBEAT, KILL, PERMIT, RECEIPT, Row, SIGNATURE, TRADE,
+};
+use portcullis_wire::{Header, Sealed, Text};
+use tokio::sync::mpsc;
+
+use crate::bybit::{PrivateStream, RestClient, SetupError, StreamEvent, StreamSettings};
+use crate::config::{Arguments, Config};
+use crate::history::{Acknowledgements, History, encode_acknowledged};
+use crate::venue::{Event, Signed, Venue, fill_of, order_of};
+
+/// How often time passes for the core.
+const TICK: Duration = Duration::from_millis(25);
+/// How often the status is published, in ticks.
+const STATUS_EVERY: u64 = 10;
+/// How often the venue's clock is looked after, in ticks.
+const CLOCK_EVERY: u64 = 20;
+/// The most messages that wait for the loop, for each inbox.
+const INBOX: usize = 4_096;
+/// The most orders whose context is remembered for traces and correlation.
+const CONTEXTS_MAX: usize = 30_000;
+
+/// Why execution does not start, or stops.
+#[derive(Debug, thiserror::Error)]
+pub enum ShellError {
+    #[error("read settings")]
+    Config(#[from] portcullis_runtime::ConfigError),
+    #[error("start")]
+    Start(#[from] portcullis_runtime::StartError),
+    #[error("keep the journal")]
+    Journal(#[from] JournalError),
+    #[error("read the journal")]
+    History(#[source] CodecError),
+    #[error("encode for the journal")]
+    Encode(#[source] CodecError),
+    #[error("trust the state")]
+    Core(#[from] Fault),
+    #[error("use the bus")]
+    Bus(#[from] BusError),
+    #[error("set up the venue connection")]
+    Setup(#[from] SetupError),
+    #[error("set up TLS for the venue's stream")]
+    Tls(#[from] rustls::Error),
+    #[error("keep the kill switch latched on disk")]
+    Latch(#[source] std::io::Error),
+    #[error("stop")]
+    Stopped(#[from] portcullis_runtime::Fault),
+}
+
+pub(crate) type Role = principal::Execution;
+
+/// Runs until it has to end.
+///
+/// # Errors
+/// [`ShellError`], for `main` to report.
+pub async fn run(arguments: Arguments) -> Result<(), ShellError> {
+    let config = Config::load(&arguments)?;
+    let (service, state) = Service::<Role>::start(&arguments.service).await?;
+    let ended = Shell::start(config, service.clone(), &state)
+        .await?
+        .work()
+        .await;
+    if let Err(error) = ended {
+        service.fail(error);
+    }
+    Ok(service.stop().await?)
+}
+
+/// What an order's messages have in common.
+pub(crate) struct Story {
+    pub(crate) cause: Header,
+    pub(crate) traceparent: String,
+}
+
+/// Facts on their way to the stream, with the numbers that the journal knows them by.
+#[derive(Clone)]
+pub(crate) struct Outbox {
+    pub(crate) service: Service<Role>,
+    pub(crate) sent: Arc<Mutex<Acknowledgements>>,
+}
+
+impl Outbox {
+    pub(crate) fn send(&self, number: u64, sealed: Sealed, again: bool) {
+        // One lock around both, so that the numbers follow the order of sending.
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let handed = if again {
+            self.service.fact_again(sealed)
+        } else {
+            self.service.fact_sealed(sealed)
+        };
+        match handed {
+            Ok(()) => sent.sent(number),
+            // It stays unacknowledged in the journal; but a full outbox means that nothing is
+            // recorded any more.
+            Err(error) => self.service.fail(error),
+        }
+    }
+}
+
+/// Something that waits for the disk.
+pub(crate) struct Written {
+    pub(crate) durable: Durable,
+    pub(crate) facts: Vec<(u64, Sealed)>,
+    pub(crate) prepared: Vec<OrderId>,
+}
+
+pub(crate) struct Shell {
+    pub(crate) service: Service<Role>,
+    pub(crate) core: Execution,
+    pub(crate) latch: Latch,
+    pub(crate) journal: Journal,
+    pub(crate) outbox: Outbox,
+    pub(crate) facts: u64,
+    pub(crate) written: mpsc::Sender<Written>,
+    pub(crate) venue: Venue,
+    pub(crate) stories: BTreeMap<OrderId, Story>,
+    pub(crate) audit_key: Option<portcullis_wire::Verifying>,
+    pub(crate) control: Inbox,
+    pub(crate) market: Inbox,
+    pub(crate) orders: Inbox,
+    pub(crate) stream: mpsc::Receiver<StreamEvent>,
+    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) reading_account: bool,
+}
+
+impl Shell {
+    async fn start(
+        config: Config,
+        service: Service<Role>,
+        state: &StateDir,
+    ) -> Result<Self, ShellError> {
+        let latch = Latch::open(state);
+        let (journal, entries) = Journal::open(&state.join("journal"))?;
+        let history = History::read(&entries).map_err(ShellError::History)?;
+        drop(entries);
+        let now = service.now();
+        let settings = Settings {
+            policy_hash: config.policy_hash,
+            daily_loss_max: config.policy.daily_loss_max,
+            book_age_max: Span::from_millis(config.policy.book_age_ms_max),
+        };
+        let mut core = Execution::new(settings, latch.state(), now);
+        for record in &history.records {
+            core.replay(record)?;
+        }
+        tracing::info!(
+            records = history.records.len(), facts_to_repeat = history.unacknowledged.len(),
+            kill = %latch.state(), "journal replayed"
+        );
+
+        let before = history
+            .facts
+            .saturating_sub(history.unacknowledged.len() as u64);
+        let sent = Arc::new(Mutex::new(Acknowledgements::new(before)));
+        let outbox = Outbox {
+            service: service.clone(),
+            sent,
+        };
+        // First of all what an earlier process recorded and may not have said.
+        for (number, sealed) in history.unacknowledged {
+            outbox.send(number, sealed, true);
+        }
+
+        let (events_in, events) = mpsc::channel(16_384);
+        let (written, queue) = mpsc::channel(16_384);
+        tokio::spawn(announce(queue, outbox.clone(), events_in.clone()));
+        let rest = RestClient::new(config.rest.clone(), config.timeouts)?;
+        let venue = Venue::new(service.clone(), rest, &config, events_in);
+        let stream = {
+            let venue = venue.clone();
+            let login = move || {
+                let venue = venue.clone();
+                async move { venue.login().await }
+            };
+            PrivateStream::start(StreamSettings::new(config.stream.clone()), login)?
+        };
+
+        let control = service
+            .listen(&[(KILL.row, None), (HEARTBEAT.row, None)], INBOX)
+            .await?;
+        let orders = service
+            .listen(
+                &[
+                    (PERMIT.row, None),
+                    (SIGNATURE.row, None),
+                    (RECEIPT.row, None),
+                ],
+                INBOX,
+            )
+            .await?;
+        let names: Vec<_> = config.symbols().map(|symbol| symbol.to_string()).collect();
+        let rows: Vec<(&'static Row, Option<&str>)> = names
+            .iter()
+            .flat_map(|name| {
+                [
+                    (BOOK.row, Some(name.as_str())),
+                    (TRADE.row, Some(name.as_str())),
+                ]
+            })
+            .collect();
+        let market = service.listen(&rows, INBOX).await?;
+        let audit_key = service.identity().trust.audit;
+        if audit_key.is_none() {
+            tracing::error!("no key of audit is trusted: no receipt will count, nothing is traded");
+        }
+
+        let mut shell = Self {
+            service,
+            core,
+            latch,
+            journal,
+            outbox,
+            facts: history.facts,
+            written,
+            venue,
+            stories: BTreeMap::new(),
+            audit_key,
+            control,
+            market,
+            orders,
+            stream,
+            events,
+            reading_account: false,
+        };
+        shell.announce_start(&config).await?;
+        let resumed = shell.core.resume(now)?;
+        shell.perform(resumed, now).await?;
+        Ok(shell)
+    }
+
+    async fn announce_start(&mut self, config: &Config) -> Result<(), ShellError> {
+        let started = Notice::Started {
+            version: Text::lossy(env!("CARGO_PKG_VERSION")),
+            policy: Some(config.policy_hash),
+            kill: Some(self.latch.state()),
+        };
+        let effects = Effects {
+            records: Vec::new(),
+            effects: vec![Effect::Notice(started)],
+        };
+        self.perform(effects, self.service.now()).await?;
+        if self.latch.cause() == Some(KillCause::LatchUnreadable) {
+            let detail = self.latch.detail();
+            self.pull(KillCause::LatchUnreadable, detail).await?;
+        }
+        Ok(())
+    }
+
+    async fn work(mut self) -> Result<(), ShellError> {
+        let mut shutdown = self.service.shutdown();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut tick: u64 = 0;
+        loop {
+            tokio::select! {
+                biased;
+                _ = shutdown.wait() => return Ok(()),
+                Some(raw) = self.control.recv() => self.control(&raw).await?,
+                _ = ticks.tick() => {
+                    tick = tick.wrapping_add(1);
+                    self.tick(tick).await?;
+                }
+                Some(event) = self.events.recv() => self.event(event).await?,
+                Some(event) = self.stream.recv() => self.streamed(event).await?,
+                Some(raw) = self.market.recv() => self.market(&raw).await?,
+                Some(raw) = self.orders.recv() => self.order(&raw).await?,
+            }
+        }
+    }
+
+    pub(crate) async fn step(&mut self, input: Input) -> Result<(), ShellError> {
+        let now = self.service.now();
+        let effects = self.core.step(now, input)?;
+        self.perform(effects, now).await
+    }
+
+    async fn tick(&mut self, tick: u64) -> Result<(), ShellError> {
+        self.step(Input::Tick).await?;
+        if tick.is_multiple_of(CLOCK_EVERY) {
+            let venue = self.venue.clone();
+            tokio::spawn(async move { venue.keep_time().await });
+            self.note_acknowledged()?;
+        }
+        if tick.is_multiple_of(STATUS_EVERY) {
+            let status = self.core.status(self.service.now())?;
+            match status.reason {
+                None => self.service.set_ready(true, "trading"),
+                Some(reason) => self.service.set_ready(true, reason.code()),
+            }
+            metrics::gauge!("portcullis_execution_orders_open").set(status.orders_open as f64);
+            metrics::gauge!("portcullis_execution_orders_unknown")
+                .set(status.orders_unknown as f64);
+            metrics::gauge!("portcullis_execution_may_trade").set(f64::from(status.may_trade));
+            if let Err(error) = self
+                .service
+                .publish(&EXECUTION_STATUS, None, &status, None, None)
+            {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "publish the status"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn note_acknowledged(&self) -> Result<(), ShellError> {
+        let counted = *self.service.facts_acknowledged().borrow();
+        let reached = self
+            .outbox
+            .sent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .count(counted);
+        if let Some(before) = reached {
+            let entry = encode_acknowledged(before).map_err(ShellError::Encode)?;
+            self.journal.append_lazy(vec![entry])?;
+        }
+        Ok(())
+    }
+
+    async fn control(&mut self, raw: &Raw) -> Result<(), ShellError> {
+        if raw.is(&KILL) {
+            let Some(received) = self.service.open(&KILL, raw) else {
+                return Ok(());
+            };
+            let verified = received.either();
+            match self.service.identity().kill_command(&verified) {
+                Ok(kill) => {
+                    let detail = format!("{}: {}", kill.operator, kill.reason);
+                    self.pull(KillCause::Operator, Text::lossy(&detail)).await?;
+                }
+                Err(refused) => {
+                    tracing::error!(source = %verified.source(), refused, "refused a kill command");
+                    let detail = Text::lossy(&format!("kill command refused: {refused}"));
+                    self.notice(Notice::Warning { detail }).await?;
+                }
+            }
+        } else if let Some(received) = self.service.open(&HEARTBEAT, raw)
+            && let Some(heartbeat) = received.fresh()
+        {
+            self.step(Input::Heartbeat(heartbeat)).await?;
+        }
+        Ok(())
+    }
+
+    /// Latches the kill switch on disk, then lets the core act on it.
+    pub(crate) async fn pull(&mut self, cause: KillCause, detail: Text) -> Result<(), ShellError> {
+        let already =
+            self.latch.state() == KillState::Triggered && cause != KillCause::LatchUnreadable;
+        let kept = self.latch.trigger(cause, detail.as_str());
+        if !already || cause == KillCause::Operator {
+            tracing::error!(?cause, detail = detail.as_str(), "kill switch pulled");
+            metrics::counter!("portcullis_kill_total").increment(1);
+        }
+        // It acts in any case; a disk that does not keep it stops the process afterwards.
+        Box::pin(self.step(Input::Killed { cause, detail })).await?;
+        kept.map_err(ShellError::Latch)
+    }
+
+    pub(crate) async fn notice(&mut self, notice: Notice) -> Result<(), ShellError> {
+        let effects = Effects {
+            records: Vec::new(),
+            effects: vec![Effect::Notice(notice)],
+        };
+        self.perform(effects, self.service.now()).await
+    }
+
+    async fn market(&mut self, raw: &Raw) -> Result<(), ShellError> {
+        if raw.is(&BOOK) {
+            if let Some(book) = self
+                .service
+                .open(&BOOK, raw)
+                .and_then(|received| received.fresh())
+            {
+                self.step(Input::Book(book)).await?;
+            }
+        } else if let Some(trade) = self
+            .service
+            .open(&TRADE, raw)
+            .and_then(|received| received.fresh())
+        {
+            self.step(Input::Trade(trade)).await?;
+        }
+        Ok(())
+    }
+
+    async fn order(&mut self, raw: &Raw) -> Result<(), ShellError> {
+        if raw.is(&PERMIT) {
+            self.permit(raw).await
+        } else if raw.is(&SIGNATURE) {
+            let Some(received) = self.service.open(&SIGNATURE, raw) else {
+                return Ok(());
+            };
+            let Some(verified) = received.fresh() else {
+                return Ok(());
+            };
+            let Some(request) = verified.header().causation else {
+                return Ok(());
+            };
+            match self.venue.signed(request, verified.message().clone()) {
+                Signed::Order { order, answer } => self.step(Input::Signed { order, answer }).await,
+                Signed::Other => Ok(()),
+            }
+        } else {
+            let Some(received) = self.service.open(&RECEIPT, raw) else {
+                return Ok(());
+            };
+            let (Some(verified), Some(key)) = (received.fresh(), &self.audit_key) else {
+                return Ok(());
+            };
+            match verified.message().verify(key) {
+                Ok(receipt) => self.step(Input::Receipt(receipt)).await,
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "refused a receipt"
+                    );
+                    let detail = Text::lossy("a receipt whose signature is not audit's");
+                    self.notice(Notice::Warning { detail }).await
+                }
+            }
+        }
+    }
+
+    async fn permit(&mut self, raw: &Raw) -> Result<(), ShellError> {
+        let Some((permit, order)) = self.service.open_permit(&raw.bytes, &raw.subject) else {
+            return Ok(());
+        };
+        // Either one seen before means that it was acted on before.
+        let (Some(permit), Some(order)) = (permit.fresh(), order.fresh()) else {
+            return Ok(());
+        };
+        metrics::counter!("portcullis_execution_permits_total").increment(1);
+        let id = order.message().id;
+        let mut span = self
+            .service
+            .telemetry()
+            .span("execution.take", &permit.header().traceparent);
+        span.set("order", id.to_string());
+        if self.stories.len() < CONTEXTS_MAX {
+            let story = Story {
+                cause: permit.header().clone(),
+                traceparent: span.traceparent(),
+            };
+            self.stories.entry(id).or_insert(story);
+        }
+        if !self.service.has_room_for_facts() {
+            // What cannot be recorded is not done. The permit expires.
+            tracing::error!(order = %id, "no room for facts: permit dropped");
+            return Ok(());
+        }
+        self.step(Input::Permit { permit, order }).await
+    }
+
+    async fn event(&mut self, event: Event) -> Result<(), ShellError> {
+        match event {
+            Event::Durable(orders) => {
+                for order in orders {
+                    self.step(Input::Durable(order)).await?;
+                }
+                Ok(())
+            }
+            Event::Placed { order, outcome } => self.step(Input::Placed { order, outcome }).await,
+            Event::Queried {
+                order,
+                asked_at,
+                outcome,
+            } => {
+                self.step(Input::Queried {
+                    order,
+                    asked_at,
+                    outcome,
+                })
+                .await
+            }
+            Event::Account {
+                asked_at,
+                open,
+                fills,
+                positions,
+            } => {
+                self.reading_account = false;
+                self.step(Input::Account {
+                    asked_at,
+                    open,
+                    fills,
+                    positions,
+                })
+                .await
+            }
+            Event::AccountUnread => {
+                self.reading_account = false;
+                Ok(())
+            }
+        }
+    }
+
+    async fn streamed(&mut self, event: StreamEvent) -> Result<(), ShellError> {
+        match event {
+            StreamEvent::Connected => {
+                tracing::info!("the venue's stream is up");
+                self.step(Input::StreamUp).await
+            }
+            StreamEvent::Disconnected { detail } => {
+                tracing::warn!(detail = detail.as_str(), "the venue's stream is lost");
+                self.step(Input::StreamLost).await
+            }
+            StreamEvent::Malformed { detail } => {
+                tracing::warn!(detail = detail.as_str(), "unreadable on the venue's stream");
+                // It may have been an event: what it said has to be found out another way.
+                self.step(Input::StreamLost).await?;
+                self.step(Input::StreamUp).await
+            }
+            StreamEvent::Order(info) => match order_of(&info) {
+                Some(update) => self.step(Input::Venue(update)).await,
+                None => Ok(()),
+            },
+            StreamEvent::Execution(execution) => match fill_of(&execution) {
+                Some(fill) => self.step(Input::VenueFill(fill)).await,
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+/// Waits for the disk, in order, and then announces what it keeps.
+async fn announce(mut queue: mpsc::Receiver<Written>, outbox: Outbox, events: mpsc::Sender<Event>) {
+    while let Some(Written {
+        durable,
+        facts,
+        prepared,
+    }) = queue.recv().await
+    {
+        if let Err(error) = durable.await {
+            // Never tried again: what the disk holds is unknown, and the journal takes no more.
+            outbox.service.fail(error);
+            return;
+        }
+        for (number, sealed) in facts {
+            outbox.send(number, sealed, false);
+        }
+        if !prepared.is_empty() && events.send(Event::Durable(prepared)).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! Asks the venue: every request is derived from a typed action, signed by the signer for exactly
+//! that, and sent once.
+//!
+//! ```text
+//!  Action ──▶ payload ──▶ SIGN ══▶ signer ══▶ SIGNATURE ──▶ RestClient ══▶ venue ──▶ Event
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use execution_core::{PlaceOutcome, QueryOutcome, Ticket, VenueOrder, VenueState};
+use portcullis_domain::{
+    EnvelopeId, Exposure, Fill, Order, OrderId, OrderStatus, Reason, Symbol, Timestamp,
+};
+use portcullis_runtime::telemetry::Span;
+use portcullis_runtime::{BusError, Service, tracing};
+use portcullis_venue::bybit::reply::{
+    Execution as VenueExecution, OrderAcknowledgement, OrderInfo, Page,
+};
+use portcullis_venue::bybit::{self, Action, VenueError, reply};
+use portcullis_wire::messages::{SignAction, SignRequest, SignResponse};
+use portcullis_wire::principal::Execution;
+use portcullis_wire::subjects::SIGN;
+use portcullis_wire::{Header, Text};
+use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::bybit::{
+    Budget, EndpointClass, Login, Reply, RestClient, SendError, SignedHeaders, VenueClock,
+};
+use crate::config::Config;
+
+/// How long the signer may take for a request that is not an order; an order's own life is shorter.
+const SIGNATURE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a login to the stream is valid.
+const LOGIN_LIFETIME_MS: u64 = 10_000;
+
+/// What comes back to the event loop.
+#[derive(Debug)]
+pub enum Event {
+    Durable(Vec<OrderId>),
+    Placed {
+        order: OrderId,
+        outcome: PlaceOutcome,
+    },
+    Queried {
+        order: OrderId,
+        asked_at: Timestamp,
+        outcome: QueryOutcome,
+    },
+    Account {
+        asked_at: Timestamp,
+        open: Vec<VenueOrder>,
+        fills: Vec<Fill>,
+        positions: Positions,
+    },
+    AccountUnread,
+}
+
+/// Positions that are not flat.
+pub type Positions = Vec<(Symbol, Exposure)>;
+
+/// Who waits for a signature.
+enum Waiting {
+    Order { order: OrderId, timestamp_ms: u64 },
+    Request(oneshot::Sender<SignResponse>),
+}
+
+/// A signature that arrived.
+pub enum Signed {
+    /// For an order.
+    Order {
+        order: OrderId,
+        answer: Result<Ticket, Reason>,
+    },
+    /// For a request that waited for it, or for nothing that is known.
+    Other,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("the venue's time is not known")]
+    Clock,
+    #[error("the request budget is used up")]
+    Budget,
+    #[error("ask the signer")]
+    Bus(#[source] BusError),
+    #[error("the signer did not answer")]
+    Silent,
+    #[error("the signer refused: {0}")]
+    Refused(Reason),
+    #[error("send the request")]
+    Send(#[source] SendError),
+    #[error("the venue answered with HTTP status {0}")]
+    Status(u16),
+    #[error("the venue's answer is unreadable")]
+    Malformed(#[source] reply::Malformed),
+    #[error("the venue refused: {0} ({1})")]
+    Venue(VenueError, String),
+    #[error("the venue's list does not end")]
+    Endless,
+    #[error("the account changes faster than it can be read")]
+    Unstable,
+}
+
+/// The venue, as execution reaches it. Clones share everything.
+#[derive(Clone)]
+pub struct Venue(Arc<Inner>);
+
+struct Inner {
+    service: Service<Execution>,
+    rest: RestClient,
+    clock: VenueClock,
+    budget: Mutex<Budget>,
+    waiting: Mutex<BTreeMap<EnvelopeId, Waiting>>,
+    in_flight: Arc<Semaphore>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Venue {
+    pub fn new(
+        service: Service<Execution>,
+        rest: RestClient,
+        config: &Config,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            service,
+            rest,
+            clock: VenueClock::new(config.clock),
+            budget: Mutex::new(Budget::new(config.budget)),
+            waiting: Mutex::default(),
+            in_flight: Arc::new(Semaphore::new(config.requests_in_flight_max)),
+            events,
+        }))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.service.now()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<EnvelopeId, Waiting>> {
+        self.0
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.0.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn venue_now_ms(&self) -> Result<u64, CallError> {
+        self.0
+            .clock
+            .venue_now_ms(self.now())
+            .ok_or(CallError::Clock)
+    }
+
+    /// Measures the venue's clock when that is due.
+    pub async fn keep_time(&self) {
+        if !self.0.clock.is_due(self.now()) {
+            return;
+        }
+        if let Err(error) = self.0.clock.measure(&self.0.rest, || self.now()).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "measure the venue's clock"
+            );
+        }
+    }
+
+    fn ask(
+        &self,
+        action: SignAction,
+        timestamp_ms: u64,
+        payload: String,
+        waiting: Waiting,
+        cause: Option<&Header>,
+        traceparent: Option<String>,
+    ) -> Result<(), CallError> {
+        let request = SignRequest {
+            action,
+            timestamp_ms,
+            payload: payload.into_bytes(),
+        };
+        let service = &self.0.service;
+        let sealed = service
+            .seal(&SIGN, None, &request, cause, traceparent)
+            .map_err(CallError::Bus)?;
+        let id = sealed.id;
+        // Before it is sent: the answer may be faster than the next line.
+        self.waiting().insert(id, waiting);
+        service.send(sealed).map_err(|error| {
+            self.waiting().remove(&id);
+            CallError::Bus(error)
+        })
+    }
+
+    /// Asks for the signature of an order. The answer comes through [`Self::signed`].
+    ///
+    /// # Errors
+    /// Why there will be none.
+    pub fn ask_for_order(
+        &self,
+        order: &Order,
+        permit: Vec<u8>,
+        cause: Option<&Header>,
+        traceparent: Option<String>,
+    ) -> Result<(), Reason> {
+        let timestamp_ms = self.venue_now_ms().map_err(|_| Reason::ClockSkew)?;
+        let payload = bybit::request_of(&Action::Place(order)).payload;
+        let waiting = Waiting::Order {
+            order: order.id,
+            timestamp_ms,
+        };
+        let action = SignAction::Place { permit };
+        self.ask(action, timestamp_ms, payload, waiting, cause, traceparent)
+            .map_err(|_| Reason::NoSignature)
+    }
+
+    /// Takes the signer's answer to the request `id`.
+    pub fn signed(&self, id: EnvelopeId, response: SignResponse) -> Signed {
+        match self.waiting().remove(&id) {
+            Some(Waiting::Order {
+                order,
+                timestamp_ms,
+            }) => {
+                let answer = match response {
+                    SignResponse::Signed { api_key, signature } => Ok(Ticket {
+                        timestamp_ms,
+                        api_key,
+                        signature,
+                    }),
+                    SignResponse::Refused { reason } => {
+                        tracing::warn!(%order, %reason, "the signer refused an order");
+                        Err(Reason::SignerRefused)
+                    }
+                };
+                Signed::Order { order, answer }
+            }
+            Some(Waiting::Request(sender)) => {
+                // Whoever asked may have given up.
+                let _ = sender.send(response);
+                Signed::Other
+            }
+            None => Signed::Other,
+        }
+    }
+
+    /// Forgets orders that wait for a signature and are over.
+    pub fn forget(&self, over: &OrderId) {
+        self.waiting()
+            .retain(|_, waiting| !matches!(waiting, Waiting::Order { order, .. } if order == over));
+    }
+
+    async fn sign(
+        &self,
+        action: SignAction,
+        timestamp_ms: u64,
+        payload: String,
+    ) -> Result<SignedHeaders, CallError> {
+        let (sender, receiver) = oneshot::channel();
+        self.ask(
+            action,
+            timestamp_ms,
+            payload,
+            Waiting::Request(sender),
+            None,
+            None,
+        )?;
+        let answer = tokio::time::timeout(SIGNATURE_TIMEOUT, receiver).await;
+        match answer {
+            Ok(Ok(SignResponse::Signed { api_key, signature })) => Ok(SignedHeaders {
+                api_key: api_key.as_str().into(),
+                timestamp_ms,
+                signature: signature.as_str().into(),
+            }),
+            Ok(Ok(SignResponse::Refused { reason })) => Err(CallError::Refused(reason)),
+            Ok(Err(_)) | Err(_) => {
+                self.waiting().retain(
+                    |_, waiting| !matches!(waiting, Waiting::Request(sender) if sender.is_closed()),
+                );
+                Err(CallError::Silent)
+            }
+        }
+    }
+
+    /// Signs and sends one request, and reads its answer.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        action: &Action<'_>,
+        sign: SignAction,
+    ) -> Result<T, CallError> {
+        let class = EndpointClass::of(action).ok_or(CallError::Budget)?;
+        self.budget()
+            .may_send(class, self.now())
+            .map_err(|_| CallError::Budget)?;
+        let timestamp_ms = self.venue_now_ms()?;
+        let request = bybit::request_of(action);
+        let headers = self
+            .sign(sign, timestamp_ms, request.payload.clone())
+            .await?;
+        let reply = self
+            .0
+            .rest
+            .send(&request, &headers)
+            .await
+            .map_err(CallError::Send)?;
+        self.note(class, &reply);
+        if VenueError::of_http(reply.http_status).is_some() {
+            return Err(CallError::Status(reply.http_status));
+        }
+        let answer = reply::read::<T>(&reply.body).map_err(CallError::Malformed)?;
+        answer.outcome.map_err(|refused| {
+            self.heed(class, refused.class);
+            CallError::Venue(refused.class, refused.message.as_str().into())
+        })
+    }
+
+    fn note(&self, class: EndpointClass, reply: &Reply) {
+        let now = self.now();
+        let venue_now_ms = self.0.clock.venue_now_ms(now);
+        self.budget().note(class, now, venue_now_ms, reply);
+    }
+
+    /// Learns from a refusal what concerns more than the one request.
+    fn heed(&self, class: EndpointClass, error: VenueError) {
+        match error {
+            VenueError::ClockSkew => self.0.clock.doubt(),
+            VenueError::RateLimited => self.budget().exceeded(class, self.now()),
+            VenueError::InsufficientFunds
+            | VenueError::SlippageExceeded
+            | VenueError::Invalid
+            | VenueError::Authentication
+            | VenueError::Duplicate
+            | VenueError::Network
+            | VenueError::Unknown
+            | VenueError::NotFound => {}
+        }
+    }
+
+    /// Sends an order, once; the outcome comes as an event. `span` ends with the answer.
+    pub fn place(&self, order: Order, ticket: Ticket, mut span: Span) {
+        let venue = self.clone();
+        let Ok(permit) = Arc::clone(&self.0.in_flight).try_acquire_owned() else {
+            let detail = Text::lossy("too many requests are under way");
+            let outcome = PlaceOutcome::NotSent(Reason::VenueRateLimit, detail);
+            self.tell(Event::Placed {
+                order: order.id,
+                outcome,
+            });
+            return;
+        };
+        tokio::spawn(async move {
+            let outcome = venue.place_now(&order, &ticket).await;
+            if !matches!(outcome, PlaceOutcome::Acknowledged(_)) {
+                span.fail(format!("{outcome:?}"));
+            }
+            drop((permit, span));
+            venue
+                .tell_surely(Event::Placed {
+                    order: order.id,
+                    outcome,
+                })
+                .await;
+        });
+    }
+
+    async fn place_now(&self, order: &Order, ticket: &Ticket) -> PlaceOutcome {
+        let class = EndpointClass::Place;
+        if self.budget().may_send(class, self.now()).is_err() {
+            return PlaceOutcome::NotSent(Reason::VenueRateLimit, Text::lossy("budget used up"));
+        }
+        let request = bybit::request_of(&Action::Place(order));
+        let headers = SignedHeaders {
+            api_key: ticket.api_key.as_str().into(),
+            timestamp_ms: ticket.timestamp_ms,
+            signature: ticket.signature.as_str().into(),
+        };
+        let reply = match self.0.rest.send(&request, &headers).await {
+            Ok(reply) => reply,
+            Err(error @ SendError::NotSent(_)) => {
+                let detail = Text::lossy(&error.to_string());
+                return PlaceOutcome::NotSent(Reason::VenueUnreachable, detail);
+            }
+            Err(error @ SendError::Unknown(_)) => {
+                return PlaceOutcome::Unknown(Text::lossy(&error.to_string()));
+            }
+        };
+        self.note(class, &reply);
+        let outcome = judge_placement(&reply);
+        if let PlaceOutcome::Rejected(Reason::ClockSkew, _) = outcome {
+            self.heed(class, VenueError::ClockSkew);
+        }
+        outcome
+    }
+
+    /// Cancels everything of an instrument; whether it worked only the venue's stream tells.
+    pub fn cancel_all(&self, symbol: Symbol) {
+        let venue = self.clone();
+        tokio::spawn(async move {
+            let sign = SignAction::CancelAll { symbol };
+            let called = venue
+                .call::<reply::CancelAllAcknowledgement>(&Action::CancelAll { symbol }, sign)
+                .await;
+            if let Err(error) = called {
+                tracing::warn!(%symbol, error = &error as &dyn std::error::Error, "cancel all");
+            }
+        });
+    }
+
+    /// Asks about one order; the answer comes as an event.
+    pub fn query(&self, order: OrderId, symbol: Symbol) {
+        let venue = self.clone();
+        tokio::spawn(async move {
+            let asked_at = venue.now();
+            let sign = SignAction::QueryOrder { symbol, order };
+            let action = Action::QueryOrder { symbol, order };
+            let page = venue.call::<Page<OrderInfo>>(&action, sign).await;
+            let outcome = match page {
+                Ok(page) => page
+                    .list
+                    .iter()
+                    .find(|info| info.order == Some(order))
+                    .map_or(QueryOutcome::NotFound, |info| {
+                        order_of(info).map_or(QueryOutcome::Failed, QueryOutcome::Found)
+                    }),
+                Err(CallError::Venue(VenueError::NotFound, _)) => QueryOutcome::NotFound,
+                Err(error) => {
+                    tracing::warn!(
+                        %order, error = &error as &dyn std::error::Error, "ask about an order"
+                    );
+                    QueryOutcome::Failed
+                }
+            };
+            venue
+                .tell_surely(Event::Queried {
+                    order,
+                    asked_at,
+                    outcome,
+                })
+                .await;
+        });
+    }
+
+    /// Obtains a login for the private stream.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub async fn login(&self) -> Result<Login, String> {
+        let log_in = async {
+            let now_ms = self.venue_now_ms()?;
+            let expires_ms = now_ms.saturating_add(LOGIN_LIFETIME_MS);
+            let action = SignAction::StreamLogin { expires_ms };
+            let payload = bybit::request_of(&Action::StreamLogin { expires_ms }).payload;
+            let headers = self.sign(action, now_ms, payload).await?;
+            Ok::<_, CallError>(Login {
+                api_key: headers.api_key,
+                expires_ms,
+                signature: headers.signature,
+            })
+        };
+        log_in.await.map_err(|error| error.to_string())
+    }
+
+    fn tell(&self, event: Event) {
+        let venue = self.clone();
+        tokio::spawn(async move { venue.tell_surely(event).await });
+    }
+
+    pub(crate) async fn tell_surely(&self, event: Event) {
+        // The loop is gone only when the process ends.
+        let _ = self.0.events.send(event).await;
+    }
+}
+
+/// What an answer to a placement proves. Whatever proves nothing leaves the order in doubt.
+fn judge_placement(reply: &Reply) -> PlaceOutcome {
+    if let Some(error) = VenueError::of_http(reply.http_status) {
+        return classify(error, &format!("HTTP status {}", reply.http_status));
+    }
+    let answer = match reply::read::<OrderAcknowledgement>(&reply.body) {
+        Ok(answer) => answer,
+        Err(error) => return PlaceOutcome::Unknown(Text::lossy(&format!("unreadable: {error}"))),
+    };
+    match answer.outcome {
+        Ok(acknowledged) => PlaceOutcome::Acknowledged(acknowledged.venue_order),
+        Err(refused) => {
+            let detail = format!("{} {}", refused.code, refused.message.as_str());
+            classify(refused.class, &detail)
+        }
+    }
+}
+
+fn classify(error: VenueError, detail: &str) -> PlaceOutcome {
+    let detail = Text::lossy(detail);
+    let reason = match error.on_order_entry() {
+        VenueError::InsufficientFunds => Reason::InsufficientFunds,
+        VenueError::SlippageExceeded | VenueError::Invalid | VenueError::NotFound => {
+            Reason::VenueRejected
+        }
+        VenueError::Authentication => Reason::VenueAuthentication,
+        VenueError::ClockSkew => Reason::ClockSkew,
+        VenueError::RateLimited => Reason::VenueRateLimit,
+        // A duplicate is one that the venue has: it is asked about, like everything unclear.
+        VenueError::Duplicate | VenueError::Network | VenueError::Unknown => {
+            return PlaceOutcome::Unknown(detail);
+        }
+    };
+    PlaceOutcome::Rejected(reason, detail)
+}
+
+/// The venue's account of an order; `None` while its state is a word that is not known.
+pub(crate) fn order_of(info: &OrderInfo) -> Option<VenueOrder> {
+    let state = match info.status {
+        OrderStatus::Open => VenueState::Open,
+        OrderStatus::Filled => VenueState::Filled,
+        OrderStatus::Cancelled => VenueState::Cancelled,
+        OrderStatus::Rejected => VenueState::Rejected,
+        OrderStatus::Accepted | OrderStatus::Sent | OrderStatus::Unknown | OrderStatus::Refused => {
+            return None;
+        }
+    };
+    Some(VenueOrder {
+        order: info.order,
+        venue_order: info.venue_order,
+        symbol: info.symbol,
+        state,
+        filled: info.filled,
+        detail: Text::lossy(info.reject_reason.as_str()),
+    })
+}
+
+/// The fill that an execution is, when it is a trade of an order with a client order id.
+pub(crate) fn fill_of(execution: &VenueExecution) -> Option<Fill> {
+    execution.order.and_then(|order| execution.fill(order))
+}
