@@ -221,6 +221,8 @@ mod tests {
             kept_names("enum E { A, #[cfg(test)] B { x: u8 } } c"),
             ["enum", "E", "A", "c"]
         );
+        let source = "match a { #[cfg(test)] A { .. } => probe(), B => kept() }";
+        assert_eq!(kept_names(source), ["match", "a", "B", "kept"]);
     }
 
     #[test]

@@ -26,7 +26,7 @@ const STEPS: &[Step] = &[
         name: "fmt",
         what: "every source is formatted",
         after: None,
-        run: fmt,
+        run: formatted,
     },
     Step {
         name: "arch",
@@ -56,19 +56,19 @@ const STEPS: &[Step] = &[
         name: "build",
         what: "everything and its tests compile",
         after: None,
-        run: build,
+        run: compile,
     },
     Step {
         name: "tests",
         what: "tests of every crate",
         after: Some("build"),
-        run: tests,
+        run: nextest,
     },
     Step {
         name: "examples",
         what: "examples in the documentation",
         after: Some("build"),
-        run: examples,
+        run: doc_tests,
     },
 ];
 
@@ -200,7 +200,7 @@ fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<Counts> {
     Ok(Counts::one(status.success()))
 }
 
-fn fmt(workspace: &Workspace) -> Result<Counts> {
+fn formatted(workspace: &Workspace) -> Result<Counts> {
     cargo(workspace, &["fmt", "--all", "--", "--check"])
 }
 
@@ -220,11 +220,16 @@ fn clippy(workspace: &Workspace) -> Result<Counts> {
 
 const NEXTEST: [&str; 5] = ["nextest", "run", "--workspace", "--profile", "ci"];
 
-fn build(workspace: &Workspace) -> Result<Counts> {
+/// The binaries too: tests of the whole stack start them.
+fn compile(workspace: &Workspace) -> Result<Counts> {
+    let built = cargo(workspace, &["build", "--workspace", "--bins", "--tests"])?;
+    if built.failed > 0 {
+        return Ok(built);
+    }
     cargo(workspace, &[NEXTEST.as_slice(), &["--no-run"]].concat())
 }
 
-fn tests(workspace: &Workspace) -> Result<Counts> {
+fn nextest(workspace: &Workspace) -> Result<Counts> {
     let report = workspace
         .target
         .join("nextest")
@@ -250,7 +255,7 @@ fn tests(workspace: &Workspace) -> Result<Counts> {
     Ok(counts)
 }
 
-fn examples(workspace: &Workspace) -> Result<Counts> {
+fn doc_tests(workspace: &Workspace) -> Result<Counts> {
     let output = workspace
         .command("cargo")?
         .args(["test", "--workspace", "--doc", "--no-fail-fast"])
@@ -269,7 +274,7 @@ fn examples(workspace: &Workspace) -> Result<Counts> {
 }
 
 #[cfg(test)]
-mod tests_of_steps {
+mod tests {
     use super::*;
 
     #[test]

@@ -44,6 +44,8 @@ impl AddAssign for Counts {
 }
 
 /// Reads nextest's JUnit report: the totals in its outermost element.
+///
+/// A time-out counts among the failures there. Ignored tests are left out, and tidy refuses them.
 pub fn junit(report: &str) -> Result<Counts> {
     let start = report
         .find("<testsuites ")

@@ -71,19 +71,25 @@ enum Command {
     Shell,
 }
 
-fn main() -> Result<ExitCode> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("xtask: the check could not be made: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether everything passed.
+fn run(command: &Command) -> Result<bool> {
     let workspace = Workspace::load()?;
-    let passed = match cli.command {
-        Command::Ci { steps } => ci::run(&workspace, &steps)?,
+    Ok(match command {
+        Command::Ci { steps } => ci::run(&workspace, steps)?,
         Command::Arch => report("arch", &arch::check_workspace(&workspace)?),
         Command::Tidy => report("tidy", &tidy::check_workspace(&workspace)?),
         Command::Shell => report("shell", &shell::check_workspace(&workspace)?),
-    };
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
     })
 }
 

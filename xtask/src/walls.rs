@@ -69,17 +69,19 @@ pub const NOT_IN_CORES: &[&str] = &[
 /// Crates that share no code with the rest, so that their tests prove something about it.
 pub const APART: &[&str] = &["paper-exchange"];
 
-/// Lints of the root manifest that guard money; each must be `deny` or `forbid` there.
-pub const LINTS: &[&str] = &[
-    "unwrap_used",
-    "expect_used",
-    "panic",
-    "indexing_slicing",
-    "float_arithmetic",
-    "todo",
-    "unimplemented",
-    "allow_attributes_without_reason",
-    "await_holding_lock",
+/// Lints of the root manifest that guard money, by tool; each must be `deny` or `forbid` there.
+pub const LINTS: &[(&str, &str)] = &[
+    ("clippy", "allow_attributes_without_reason"),
+    ("clippy", "await_holding_lock"),
+    ("clippy", "expect_used"),
+    ("clippy", "float_arithmetic"),
+    ("clippy", "indexing_slicing"),
+    ("clippy", "panic"),
+    ("clippy", "todo"),
+    ("clippy", "unimplemented"),
+    ("clippy", "unwrap_used"),
+    ("rust", "unsafe_code"),
+    ("rust", "unused_must_use"),
 ];
 
 /// Lints that the `lib.rs` of every core denies.

@@ -83,34 +83,22 @@ impl Worst {
         Ok(long.max(short))
     }
 
-    /// Whether an order can only make the position smaller, even if every other order on its side
-    /// fills first, and never turns it around.
+    /// Whether an order can only make the position smaller: even if every other order on its side
+    /// fills first, it never turns the position around. (A buy that leaves the long-most position
+    /// at or below zero meets a short one, because no quantity is zero.)
     #[must_use]
     pub fn reduces(self, side: Side, quantity: Quantity) -> bool {
         let Ok(after) = self.with(side, quantity) else {
             return false;
         };
         match side {
-            Side::Buy => self.position.is_short() && !after.long_most.is_long(),
-            Side::Sell => self.position.is_long() && !after.short_most.is_short(),
-        }
-    }
-
-    /// Whether an order makes the extreme on its side smaller without turning it around: closing
-    /// risk, although orders the other way may be open.
-    #[must_use]
-    fn shrinks(self, side: Side, quantity: Quantity) -> bool {
-        let Ok(after) = self.with(side, quantity) else {
-            return false;
-        };
-        match side {
-            Side::Buy => self.long_most.is_short() && !after.long_most.is_long(),
-            Side::Sell => self.short_most.is_long() && !after.short_most.is_short(),
+            Side::Buy => !after.long_most.is_long(),
+            Side::Sell => !after.short_most.is_short(),
         }
     }
 
     /// Whether one more order keeps both extremes within a limit by value, or only closes risk:
-    /// what shrinks passes even above the limit, so that a position that a price move carried
+    /// what reduces passes even above the limit, so that a position that a price move carried
     /// beyond it can be brought down.
     ///
     /// # Errors
@@ -123,7 +111,7 @@ impl Worst {
         limit: Usd,
     ) -> Result<bool, AmountError> {
         let after = self.with(side, quantity)?.value_max(price)?;
-        Ok(after <= limit || self.shrinks(side, quantity))
+        Ok(after <= limit || self.reduces(side, quantity))
     }
 }
 

@@ -187,6 +187,8 @@ impl Shell {
         tokio::spawn(announce(queue, outbox.clone(), events_in.clone()));
         let rest = RestClient::new(config.rest.clone(), config.timeouts)?;
         let venue = Venue::new(service.clone(), rest, &config, events_in);
+        // Without the venue's time nothing can be signed; the first measurement is worth the wait.
+        venue.keep_time().await;
         let stream = {
             let venue = venue.clone();
             let login = move || {

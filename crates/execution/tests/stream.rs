@@ -48,7 +48,9 @@ async fn accept(socket: TcpStream) -> Socket {
         assert_eq!(request.uri().path(), "/v5/private");
         Ok(response)
     };
-    tokio_tungstenite::accept_hdr_async(socket, check).await.unwrap()
+    tokio_tungstenite::accept_hdr_async(socket, check)
+        .await
+        .unwrap()
 }
 
 fn endpoint(port: u16) -> Endpoint {

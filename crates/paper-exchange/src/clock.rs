@@ -15,7 +15,9 @@ pub(crate) struct Clock {
 impl Clock {
     /// Now, in milliseconds since the Unix epoch, skew included.
     pub(crate) fn now_ms(&self) -> TimeMs {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let now = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
         now.saturating_add(self.skew_ms.load(Ordering::Relaxed))
     }

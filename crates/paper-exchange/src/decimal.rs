@@ -14,8 +14,11 @@ const SCALE_MAX: u32 = 10;
 /// Reads a non-negative decimal from outside, or `None` when it is malformed or out of bounds.
 pub(crate) fn parse(text: &str) -> Option<Decimal> {
     let plain = text.len() <= CHARACTERS_MAX
-        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-        && text.starts_with(|first: char| first.is_ascii_digit());
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && text.starts_with(|first: char| first.is_ascii_digit())
+        && text.ends_with(|last: char| last.is_ascii_digit());
     if !plain {
         return None;
     }
@@ -26,7 +29,11 @@ pub(crate) fn parse(text: &str) -> Option<Decimal> {
 /// The shortest text of a value: no trailing zeros.
 pub(crate) fn text(value: Decimal) -> String {
     let value = value.normalize();
-    if value.is_zero() { "0".to_owned() } else { value.to_string() }
+    if value.is_zero() {
+        "0".to_owned()
+    } else {
+        value.to_string()
+    }
 }
 
 /// The text of a value with at least `scale` decimals; never rounds.
@@ -44,11 +51,30 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_a_plain_bounded_decimal() {
-        for text in ["", "-1", "+1", "1e5", ".5", "NaN", "1_000", "0x1", "1000000001", " 1", "1 "] {
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "1e5",
+            ".5",
+            "NaN",
+            "1_000",
+            "0x1",
+            "1000000001",
+            " 1",
+            "1 ",
+        ] {
             assert_eq!(parse(text), None, "{text:?}");
         }
-        assert_eq!(parse("0.00000000001"), None, "more decimals than any instrument has");
-        assert_eq!(parse("1.").or(parse("1.50")), Decimal::from_str_exact("1.5").ok());
+        assert_eq!(
+            parse("0.00000000001"),
+            None,
+            "more decimals than any instrument has"
+        );
+        assert_eq!(
+            parse("1.").or(parse("1.50")),
+            Decimal::from_str_exact("1.5").ok()
+        );
     }
 
     #[test]

@@ -80,7 +80,10 @@ impl Instrument {
         let bound = Decimal::from(1_000_000_000_u64);
         if !symbol_is_valid(&self.symbol) {
             Some("symbol must be 5 to 20 capital letters and digits ending in USDT")
-        } else if positive.iter().any(|value| *value <= Decimal::ZERO || *value > bound) {
+        } else if positive
+            .iter()
+            .any(|value| *value <= Decimal::ZERO || *value > bound)
+        {
             Some("every number must be above 0 and at most 1000000000")
         } else if self.min_notional < Decimal::ZERO {
             Some("min_notional must not be negative")
@@ -131,7 +134,9 @@ impl Instrument {
 pub(crate) fn symbol_is_valid(symbol: &str) -> bool {
     (5..=20).contains(&symbol.len())
         && symbol.ends_with("USDT")
-        && symbol.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        && symbol
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 fn floor_to(value: Decimal, step: Decimal) -> Decimal {
@@ -156,6 +161,9 @@ mod tests {
     fn refuses_an_instrument_whose_steps_are_zero() {
         let mut instrument = Instrument::built_in("BTCUSDT");
         instrument.qty_step = Decimal::ZERO;
-        assert_eq!(instrument.problem(), Some("every number must be above 0 and at most 1000000000"));
+        assert_eq!(
+            instrument.problem(),
+            Some("every number must be above 0 and at most 1000000000")
+        );
     }
 }

@@ -15,6 +15,8 @@
 //! Deliberately absent: funding, liquidation, conditional and TP/SL orders, hedge mode, spot,
 //! inverse and options. A request for one of them is refused, never half done.
 
+#![recursion_limit = "256"]
+
 mod accounts;
 mod admin;
 mod auth;

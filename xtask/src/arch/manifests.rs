@@ -59,11 +59,12 @@ pub fn check_root(text: &str, used: &BTreeSet<String>) -> Result<Vec<Finding>> {
         .context("the root Cargo.toml has no [workspace]")?;
     let mut findings = Vec::new();
 
-    let clippy = workspace.get("lints").and_then(|lints| lints.get("clippy"));
-    for lint in walls::LINTS {
-        let level = clippy.and_then(|clippy| clippy.get(*lint)).and_then(level);
+    let lints = workspace.get("lints");
+    for (tool, lint) in walls::LINTS {
+        let table = lints.and_then(|lints| lints.get(*tool));
+        let level = table.and_then(|table| table.get(*lint)).and_then(level);
         if !matches!(level, Some("deny" | "forbid")) {
-            let problem = format!("[workspace.lints.clippy] must deny {lint}: it guards money");
+            let problem = format!("[workspace.lints.{tool}] must deny {lint}: it guards money");
             findings.push(Finding::file(PATH, problem));
         }
     }
@@ -137,11 +138,14 @@ mod tests {
     }
 
     fn root(lint_level: &str) -> String {
-        let lints: String = walls::LINTS
-            .iter()
-            .map(|lint| format!("{lint} = {lint_level}\n"))
-            .collect();
-        format!("[workspace.lints.clippy]\n{lints}")
+        let of_tool = |tool: &str| -> String {
+            let lints = walls::LINTS.iter().filter(|(of, _)| *of == tool);
+            lints
+                .map(|(_, lint)| format!("{lint} = {lint_level}\n"))
+                .collect()
+        };
+        let (clippy, rust) = (of_tool("clippy"), of_tool("rust"));
+        format!("[workspace.lints.clippy]\n{clippy}[workspace.lints.rust]\n{rust}")
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Execution {
     pub(crate) streaming_since: Option<Timestamp>,
     pub(crate) reconciled_at: Timestamp,
     pub(crate) reconcile_at: Timestamp,
+    /// When the last reconciliation was asked for.
+    pub(crate) reconcile_asked_at: Timestamp,
     /// The second and how many orders left in it.
     pub(crate) sent: (u64, u32),
     pub(crate) cancel_at: Timestamp,
@@ -71,6 +73,7 @@ impl Execution {
             streaming_since: None,
             reconciled_at: Timestamp(0),
             reconcile_at: Timestamp(0),
+            reconcile_asked_at: Timestamp(0),
             sent: (0, 0),
             cancel_at: Timestamp(0),
             equity_at: Timestamp(0),

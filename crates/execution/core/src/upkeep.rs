@@ -98,11 +98,11 @@ impl Execution {
         // That everything is cancelled counts only once the venue says so.
         let unconfirmed = cancelling && self.orders.live_count() > 0;
         if late || unconfirmed || !self.reconciled {
-            self.reconcile_at = self
-                .reconcile_at
-                .min(self.reconciled_at.plus(RECONCILE_EVERY));
+            self.reconcile_at =
+                self.reconcile_at.min(self.reconcile_asked_at.plus(RECONCILE_EVERY));
         }
         if now >= self.reconcile_at {
+            self.reconcile_asked_at = now;
             self.reconcile_at = now.plus(RECONCILE_ROUTINE);
             out.effects.push(Effect::Reconcile);
         }

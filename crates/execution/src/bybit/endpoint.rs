@@ -38,7 +38,9 @@ pub enum EndpointError {
     )]
     PlainText,
     /// More than scheme, host and port.
-    #[error("has a user, a password, a path, a query or a fragment: only scheme, host and port belong")]
+    #[error(
+        "has a user, a password, a path, a query or a fragment: only scheme, host and port belong"
+    )]
     Extras,
 }
 
@@ -175,7 +177,10 @@ mod tests {
             Err(EndpointError::Scheme { .. })
         ));
         let stream = |text| Endpoint::stream(text, PlainText::Anywhere);
-        assert!(matches!(stream("https://host"), Err(EndpointError::Scheme { .. })));
+        assert!(matches!(
+            stream("https://host"),
+            Err(EndpointError::Scheme { .. })
+        ));
         assert_eq!(stream("wss://host/v5/private"), Err(EndpointError::Extras));
         assert!(stream("wss://stream.bybit.com").is_ok());
     }

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use super::position::Position;
 
 /// One account in USDT, cross margin, one-way mode.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     /// Balance the account was opened with, in USDT.
     pub starting_balance: Decimal,
@@ -70,7 +70,10 @@ impl Account {
 
     /// Profit of everything closed, fees apart, in USDT.
     pub(crate) fn realised(&self) -> Decimal {
-        self.positions.values().map(|position| position.realised).sum()
+        self.positions
+            .values()
+            .map(|position| position.realised)
+            .sum()
     }
 
     /// Fees paid, in USDT.

@@ -82,7 +82,10 @@ impl Book {
 
     /// Takes a change of the market data; a level named in it is whole again.
     pub(crate) fn update(&mut self, update: &BookUpdate) {
-        for (half, levels) in [(&mut self.bids, &update.bids), (&mut self.asks, &update.asks)] {
+        for (half, levels) in [
+            (&mut self.bids, &update.bids),
+            (&mut self.asks, &update.asks),
+        ] {
             if update.snapshot {
                 half.market.clear();
             }
@@ -97,7 +100,14 @@ impl Book {
     }
 
     /// Puts an order of ours at the end of its price's queue (or back to its own place).
-    pub(crate) fn rest(&mut self, side: Side, price: Decimal, priority: u64, order: u64, leaves: Decimal) {
+    pub(crate) fn rest(
+        &mut self,
+        side: Side,
+        price: Decimal,
+        priority: u64,
+        order: u64,
+        leaves: Decimal,
+    ) {
         let queue = self.half_mut(side).resting.entry(price).or_default();
         if queue.orders.insert(priority, order).is_none() {
             queue.total += leaves;
@@ -107,7 +117,9 @@ impl Book {
     /// Takes an order of ours out of the queue.
     pub(crate) fn withdraw(&mut self, side: Side, price: Decimal, priority: u64, leaves: Decimal) {
         let resting = &mut self.half_mut(side).resting;
-        let Some(queue) = resting.get_mut(&price) else { return };
+        let Some(queue) = resting.get_mut(&price) else {
+            return;
+        };
         if queue.orders.remove(&priority).is_some() {
             queue.total -= leaves;
         }
@@ -152,16 +164,22 @@ impl Book {
             Side::Sell => resting.first_key_value(),
         };
         best.and_then(|(price, queue)| {
-            queue.orders.first_key_value().map(|(_, order)| (*price, *order))
+            queue
+                .orders
+                .first_key_value()
+                .map(|(_, order)| (*price, *order))
         })
     }
 
     /// Who would trade first with somebody taking from `side`. At one price the market data came
     /// first: its time of arrival is unknown, and the later place is the honest assumption.
     pub(crate) fn best(&self, side: Side) -> Option<Counterparty> {
-        let market = self.best_market(side).map(|(price, qty)| Counterparty::Market { price, qty });
-        let resting =
-            self.best_resting(side).map(|(price, order)| Counterparty::Resting { price, order });
+        let market = self
+            .best_market(side)
+            .map(|(price, qty)| Counterparty::Market { price, qty });
+        let resting = self
+            .best_resting(side)
+            .map(|(price, order)| Counterparty::Resting { price, order });
         match (market, resting) {
             (Some(market), Some(resting)) => {
                 let resting_is_better = match side {
@@ -179,12 +197,26 @@ impl Book {
         let half = self.half(side);
         match side {
             Side::Buy => {
-                half.market.range(limit..).map(|(_, qty)| *qty).sum::<Decimal>()
-                    + half.resting.range(limit..).map(|(_, queue)| queue.total).sum::<Decimal>()
+                half.market
+                    .range(limit..)
+                    .map(|(_, qty)| *qty)
+                    .sum::<Decimal>()
+                    + half
+                        .resting
+                        .range(limit..)
+                        .map(|(_, queue)| queue.total)
+                        .sum::<Decimal>()
             }
             Side::Sell => {
-                half.market.range(..=limit).map(|(_, qty)| *qty).sum::<Decimal>()
-                    + half.resting.range(..=limit).map(|(_, queue)| queue.total).sum::<Decimal>()
+                half.market
+                    .range(..=limit)
+                    .map(|(_, qty)| *qty)
+                    .sum::<Decimal>()
+                    + half
+                        .resting
+                        .range(..=limit)
+                        .map(|(_, queue)| queue.total)
+                        .sum::<Decimal>()
             }
         }
     }
@@ -193,7 +225,10 @@ impl Book {
     pub(crate) fn top(&self, side: Side, depth: usize) -> Vec<Level> {
         let half = self.half(side);
         let market = half.market.iter().map(|(price, qty)| (*price, *qty));
-        let resting = half.resting.iter().map(|(price, queue)| (*price, queue.total));
+        let resting = half
+            .resting
+            .iter()
+            .map(|(price, queue)| (*price, queue.total));
         match side {
             Side::Buy => merge(market.rev(), resting.rev(), |a, b| a > b, depth),
             Side::Sell => merge(market, resting, |a, b| a < b, depth),
@@ -271,9 +306,21 @@ mod tests {
         let mut book = book();
         book.consume(Side::Sell, Decimal::from(101), Decimal::from(4));
         assert_eq!(book.best_market(Side::Sell), Some(level(102, 6)));
-        book.update(&BookUpdate { snapshot: false, bids: vec![], asks: vec![level(102, 3)] });
-        assert_eq!(book.best_market(Side::Sell), Some(level(102, 3)), "101 was not named");
-        book.update(&BookUpdate { snapshot: false, bids: vec![], asks: vec![level(101, 9)] });
+        book.update(&BookUpdate {
+            snapshot: false,
+            bids: vec![],
+            asks: vec![level(102, 3)],
+        });
+        assert_eq!(
+            book.best_market(Side::Sell),
+            Some(level(102, 3)),
+            "101 was not named"
+        );
+        book.update(&BookUpdate {
+            snapshot: false,
+            bids: vec![],
+            asks: vec![level(101, 9)],
+        });
         assert_eq!(book.best_market(Side::Sell), Some(level(101, 9)));
     }
 
@@ -282,7 +329,10 @@ mod tests {
         let mut book = book();
         book.rest(Side::Buy, Decimal::from(99), 1, 1, Decimal::from(2));
         book.rest(Side::Buy, Decimal::from(100), 2, 2, Decimal::from(1));
-        assert_eq!(book.top(Side::Buy, 3), vec![level(100, 1), level(99, 7), level(98, 7)]);
+        assert_eq!(
+            book.top(Side::Buy, 3),
+            vec![level(100, 1), level(99, 7), level(98, 7)]
+        );
         book.withdraw(Side::Buy, Decimal::from(100), 2, Decimal::from(1));
         assert_eq!(book.top(Side::Buy, 1), vec![level(99, 7)]);
     }
@@ -294,12 +344,18 @@ mod tests {
         book.rest(Side::Sell, Decimal::from(101), 7, 70, Decimal::from(2));
         assert_eq!(
             book.best(Side::Sell),
-            Some(Counterparty::Market { price: Decimal::from(101), qty: Decimal::from(4) })
+            Some(Counterparty::Market {
+                price: Decimal::from(101),
+                qty: Decimal::from(4)
+            })
         );
         book.consume(Side::Sell, Decimal::from(101), Decimal::from(4));
         assert_eq!(
             book.best(Side::Sell),
-            Some(Counterparty::Resting { price: Decimal::from(101), order: 70 })
+            Some(Counterparty::Resting {
+                price: Decimal::from(101),
+                order: 70
+            })
         );
     }
 
@@ -307,8 +363,17 @@ mod tests {
     fn counts_what_lies_within_a_limit() {
         let mut book = book();
         book.rest(Side::Sell, Decimal::from(102), 1, 1, Decimal::from(10));
-        assert_eq!(book.available(Side::Sell, Decimal::from(101)), Decimal::from(4));
-        assert_eq!(book.available(Side::Sell, Decimal::from(102)), Decimal::from(20));
-        assert_eq!(book.available(Side::Buy, Decimal::from(99)), Decimal::from(5));
+        assert_eq!(
+            book.available(Side::Sell, Decimal::from(101)),
+            Decimal::from(4)
+        );
+        assert_eq!(
+            book.available(Side::Sell, Decimal::from(102)),
+            Decimal::from(20)
+        );
+        assert_eq!(
+            book.available(Side::Buy, Decimal::from(99)),
+            Decimal::from(5)
+        );
     }
 }

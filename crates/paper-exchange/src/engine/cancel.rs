@@ -63,12 +63,15 @@ impl Engine {
     ) -> Vec<(String, String)> {
         let meant = |order: &Order| match which {
             CancelAll::Symbol(symbol) => order.symbol == *symbol,
-            CancelAll::BaseCoin(coin) => {
-                order.symbol.strip_suffix("USDT").is_some_and(|base| base == coin)
-            }
+            CancelAll::BaseCoin(coin) => order
+                .symbol
+                .strip_suffix("USDT")
+                .is_some_and(|base| base == coin),
             CancelAll::SettleCoin => true,
         };
-        let Some(held) = self.accounts.get(account) else { return Vec::new() };
+        let Some(held) = self.accounts.get(account) else {
+            return Vec::new();
+        };
         let chosen: Vec<(u64, String, String)> = held
             .open
             .iter()
@@ -94,9 +97,13 @@ impl Engine {
         amend: &Amend,
         effects: &mut Effects,
     ) -> Result<(String, String), Refusal> {
-        let order = self.find_open(account, &amend.symbol, &amend.reference)?.clone();
-        let market =
-            self.markets.get(&amend.symbol).ok_or(Refusal::Parameter("symbol invalid"))?;
+        let order = self
+            .find_open(account, &amend.symbol, &amend.reference)?
+            .clone();
+        let market = self
+            .markets
+            .get(&amend.symbol)
+            .ok_or(Refusal::Parameter("symbol invalid"))?;
         let price = amend.price.unwrap_or(order.price);
         let qty = amend.qty.unwrap_or(order.qty);
         if price == order.price && qty == order.qty {
@@ -115,17 +122,29 @@ impl Engine {
             self.check_amended_margin(&order, price, qty)?;
         }
         let keeps_place = price == order.price && qty < order.qty;
-        let priority =
-            if keeps_place { order.priority } else { self.priority.saturating_add(1) };
+        let priority = if keeps_place {
+            order.priority
+        } else {
+            self.priority.saturating_add(1)
+        };
         self.withdraw(&order);
         self.emit(
-            Event::Amended { order_seq: order.seq, price, qty, priority, time_ms: now },
+            Event::Amended {
+                order_seq: order.seq,
+                price,
+                qty,
+                priority,
+                time_ms: now,
+            },
             effects,
         );
         if let Some(amended) = self.orders.get(&order.seq) {
-            effects.notices.push(Notice::Order(Box::new(amended.clone())));
+            effects
+                .notices
+                .push(Notice::Order(Box::new(amended.clone())));
         }
         self.match_incoming(now, order.seq, None, effects);
+        self.book_changed(now, &order.symbol, effects);
         Ok((order.order_id, order.link_id))
     }
 
@@ -136,10 +155,16 @@ impl Engine {
         qty: Decimal,
     ) -> Result<(), Refusal> {
         let held = self.accounts.get(&order.account).ok_or(Refusal::ApiKey)?;
-        let position = held.positions.get(&order.symbol).cloned().unwrap_or_default();
+        let position = held
+            .positions
+            .get(&order.symbol)
+            .cloned()
+            .unwrap_or_default();
         let mut after = position.clone();
         after.open_mut(order.side).add(-order.leaves(), order.price);
-        after.open_mut(order.side).add(qty - order.filled_qty, price);
+        after
+            .open_mut(order.side)
+            .add(qty - order.filled_qty, price);
         let margin = after.order_margin() - position.order_margin();
         if margin > Decimal::ZERO && margin > self.available(held) {
             return Err(Refusal::InsufficientBalance);
@@ -166,7 +191,9 @@ impl Engine {
         ending: Ending,
         effects: &mut Effects,
     ) {
-        let Some(order) = self.orders.get(&seq).cloned() else { return };
+        let Some(order) = self.orders.get(&seq).cloned() else {
+            return;
+        };
         self.withdraw(&order);
         self.close(now, seq, Status::Cancelled, ending, effects);
         self.book_changed(now, &order.symbol, effects);
@@ -181,7 +208,15 @@ impl Engine {
         ending: Ending,
         effects: &mut Effects,
     ) {
-        self.emit(Event::Closed { order_seq: seq, status, ending, time_ms: now }, effects);
+        self.emit(
+            Event::Closed {
+                order_seq: seq,
+                status,
+                ending,
+                time_ms: now,
+            },
+            effects,
+        );
         if let Some(order) = self.orders.get(&seq) {
             effects.notices.push(Notice::Order(Box::new(order.clone())));
         }
@@ -190,7 +225,9 @@ impl Engine {
     /// Takes an order out of its queue.
     pub(super) fn withdraw(&mut self, order: &Order) {
         if let Some(market) = self.markets.get_mut(&order.symbol) {
-            market.book.withdraw(order.side, order.price, order.priority, order.leaves());
+            market
+                .book
+                .withdraw(order.side, order.price, order.priority, order.leaves());
         }
     }
 }

@@ -98,7 +98,10 @@ impl Market {
     /// The mark price: the middle of the market data, down to a tick. The venue's mark follows an
     /// index of other venues, which nobody has here.
     pub(crate) fn mark(&self) -> Option<Decimal> {
-        self.book.mid().map(|mid| self.instrument.price_floor(mid)).or(self.last)
+        self.book
+            .mid()
+            .map(|mid| self.instrument.price_floor(mid))
+            .or(self.last)
     }
 
     /// Price of the last trade, or the mark before the first.
@@ -161,12 +164,20 @@ impl Market {
                 .and_modify(|earlier| *earlier = earlier.then(*bar))
                 .or_insert(*bar);
         }
-        merged.into_iter().rev().filter(|(at, _)| (start..=end).contains(at)).take(limit).collect()
+        merged
+            .into_iter()
+            .rev()
+            .filter(|(at, _)| (start..=end).contains(at))
+            .take(limit)
+            .collect()
     }
 
     /// The last 24 hours as one bar; `None` before anything happened.
     pub(crate) fn day(&self, now: TimeMs) -> Option<Bar> {
-        let mut bars = self.bars.range(now.saturating_sub(DAY_MS)..).map(|(_, bar)| *bar);
+        let mut bars = self
+            .bars
+            .range(now.saturating_sub(DAY_MS)..)
+            .map(|(_, bar)| *bar);
         let first = bars.next()?;
         Some(bars.fold(first, Bar::then))
     }

@@ -1,5 +1,7 @@
 //! Matching: an incoming order against the book, and resting orders against new market data.
 
+use std::collections::BTreeSet;
+
 use rust_decimal::Decimal;
 
 use super::book::Counterparty;
@@ -17,10 +19,18 @@ impl Engine {
         cap: Option<Decimal>,
         effects: &mut Effects,
     ) {
-        let Some(order) = self.orders.get(&seq).cloned() else { return };
+        let Some(order) = self.orders.get(&seq).cloned() else {
+            return;
+        };
         match order.time_in_force {
             TimeInForce::PostOnly if self.would_take(&order) => {
-                self.close(now, seq, Status::Cancelled, Ending::PostOnlyWouldTake, effects);
+                self.close(
+                    now,
+                    seq,
+                    Status::Cancelled,
+                    Ending::PostOnlyWouldTake,
+                    effects,
+                );
                 return;
             }
             TimeInForce::FillOrKill if !self.fills_completely(&order, cap) => {
@@ -32,10 +42,11 @@ impl Engine {
             | TimeInForce::FillOrKill
             | TimeInForce::PostOnly => {}
         }
-        let mark = effects.notices.len();
+        let (told, done) = (effects.notices.len(), effects.events.len());
         let reduced_out = self.take(now, &order, cap, effects);
         self.settle_incoming(now, seq, reduced_out, effects);
-        self.gather(mark, &order.account, seq, effects);
+        self.tell_taker(told, seq, effects);
+        self.drop_idle_reduce_only(now, &order.symbol, done, effects);
         self.book_changed(now, &order.symbol, effects);
     }
 
@@ -50,9 +61,12 @@ impl Engine {
 
     fn fills_completely(&self, order: &Order, cap: Option<Decimal>) -> bool {
         let wanted = order.leaves();
-        let offered = self.markets.get(&order.symbol).map_or(Decimal::ZERO, |market| {
-            market.book.available(order.side.opposite(), order.price)
-        });
+        let offered = self
+            .markets
+            .get(&order.symbol)
+            .map_or(Decimal::ZERO, |market| {
+                market.book.available(order.side.opposite(), order.price)
+            });
         let reducible = !order.reduce_only || self.closable(order) >= wanted;
         offered >= wanted && reducible && cap.is_none_or(|cap| cap >= wanted)
     }
@@ -69,8 +83,13 @@ impl Engine {
         let mut left = cap.map_or(order.leaves(), |cap| order.leaves().min(cap));
         let other = order.side.opposite();
         while left > Decimal::ZERO {
-            let best = self.markets.get(&order.symbol).and_then(|market| market.book.best(other));
-            let Some(best) = best.filter(|best| reaches(order, best.price())) else { break };
+            let best = self
+                .markets
+                .get(&order.symbol)
+                .and_then(|market| market.book.best(other));
+            let Some(best) = best.filter(|best| reaches(order, best.price())) else {
+                break;
+            };
             if order.reduce_only {
                 let closable = self.closable(order);
                 if closable.is_zero() {
@@ -87,8 +106,13 @@ impl Engine {
                     }
                     qty
                 }
-                Counterparty::Resting { price, order: resting } => {
-                    let Some(qty) = self.executable(now, resting, effects) else { continue };
+                Counterparty::Resting {
+                    price,
+                    order: resting,
+                } => {
+                    let Some(qty) = self.executable(now, resting, effects) else {
+                        continue;
+                    };
                     let qty = qty.min(left);
                     self.trade(now, order.seq, price, qty, false, effects);
                     self.fill_resting(now, resting, qty, effects);
@@ -103,20 +127,33 @@ impl Engine {
 
     /// Rests or closes what matching left of an incoming order.
     fn settle_incoming(&mut self, now: TimeMs, seq: u64, reduced_out: bool, effects: &mut Effects) {
-        let Some(order) = self.orders.get(&seq).cloned() else { return };
+        let Some(order) = self.orders.get(&seq).cloned() else {
+            return;
+        };
         if !order.status.is_open() {
             return;
         }
         let rests = order.order_type == OrderType::Limit
-            && matches!(order.time_in_force, TimeInForce::GoodTillCancel | TimeInForce::PostOnly);
+            && matches!(
+                order.time_in_force,
+                TimeInForce::GoodTillCancel | TimeInForce::PostOnly
+            );
         if reduced_out {
             self.close(now, seq, Status::Cancelled, Ending::ByReduceOnly, effects);
         } else if rests {
             if let Some(market) = self.markets.get_mut(&order.symbol) {
-                market.book.rest(order.side, order.price, order.priority, seq, order.leaves());
+                market
+                    .book
+                    .rest(order.side, order.price, order.priority, seq, order.leaves());
             }
         } else {
-            self.close(now, seq, Status::Cancelled, Ending::NoImmediateQuantity, effects);
+            self.close(
+                now,
+                seq,
+                Status::Cancelled,
+                Ending::NoImmediateQuantity,
+                effects,
+            );
         }
     }
 
@@ -124,8 +161,12 @@ impl Engine {
     pub(super) fn match_resting(&mut self, now: TimeMs, symbol: &str, effects: &mut Effects) {
         for side in [Side::Buy, Side::Sell] {
             loop {
-                let Some(market) = self.markets.get(symbol) else { return };
-                let Some((price, seq)) = market.book.best_resting(side) else { break };
+                let Some(market) = self.markets.get(symbol) else {
+                    return;
+                };
+                let Some((price, seq)) = market.book.best_resting(side) else {
+                    break;
+                };
                 let Some((market_price, offered)) = market.book.best_market(side.opposite()) else {
                     break;
                 };
@@ -136,18 +177,17 @@ impl Engine {
                 if !crossed {
                     break;
                 }
-                let Some(leaves) = self.executable(now, seq, effects) else { continue };
+                let Some(leaves) = self.executable(now, seq, effects) else {
+                    continue;
+                };
                 let qty = leaves.min(offered);
-                let mark = effects.notices.len();
-                let account = self.orders.get(&seq).map(|order| order.account.clone());
+                let mark = effects.events.len();
                 self.fill_resting(now, seq, qty, effects);
                 if let Some(market) = self.markets.get_mut(symbol) {
                     market.book.consume(side.opposite(), market_price, qty);
                 }
                 self.public_trade(now, symbol, side.opposite(), price, qty, effects);
-                if let Some(account) = account {
-                    self.gather(mark, &account, seq, effects);
-                }
+                self.drop_idle_reduce_only(now, symbol, mark, effects);
             }
         }
     }
@@ -176,10 +216,14 @@ impl Engine {
 
     /// Executes `qty` of a resting order at its own price and keeps its queue right.
     fn fill_resting(&mut self, now: TimeMs, seq: u64, qty: Decimal, effects: &mut Effects) {
-        let Some(order) = self.orders.get(&seq).cloned() else { return };
+        let Some(order) = self.orders.get(&seq).cloned() else {
+            return;
+        };
         if let Some(market) = self.markets.get_mut(&order.symbol) {
             if qty >= order.leaves() {
-                market.book.withdraw(order.side, order.price, order.priority, order.leaves());
+                market
+                    .book
+                    .withdraw(order.side, order.price, order.priority, order.leaves());
             } else {
                 market.book.shrink(order.side, order.price, qty);
             }
@@ -200,10 +244,19 @@ impl Engine {
         maker: bool,
         effects: &mut Effects,
     ) {
-        let Some(order) = self.orders.get(&seq).cloned() else { return };
-        let fee_rate = if maker { self.rules.maker_fee } else { self.rules.taker_fee };
+        let Some(order) = self.orders.get(&seq).cloned() else {
+            return;
+        };
+        let fee_rate = if maker {
+            self.rules.maker_fee
+        } else {
+            self.rules.taker_fee
+        };
         let fill_seq = self.fill_seq.saturating_add(1);
-        let mark = self.markets.get(&order.symbol).and_then(super::market::Market::mark);
+        let mark = self
+            .markets
+            .get(&order.symbol)
+            .and_then(super::market::Market::mark);
         let fill = Fill {
             seq: fill_seq,
             order_seq: seq,
@@ -228,8 +281,16 @@ impl Engine {
             cross_seq: self.cross_seq.saturating_add(1),
         };
         effects.notices.push(Notice::Fill(Box::new(fill.clone())));
-        self.emit(Event::Filled { fill: Box::new(fill) }, effects);
-        effects.notices.push(Notice::Position { account: order.account, symbol: order.symbol });
+        self.emit(
+            Event::Filled {
+                fill: Box::new(fill),
+            },
+            effects,
+        );
+        effects.notices.push(Notice::Position {
+            account: order.account,
+            symbol: order.symbol,
+        });
     }
 
     pub(super) fn public_trade(
@@ -243,7 +304,9 @@ impl Engine {
     ) {
         self.trade_seq = self.trade_seq.saturating_add(1);
         let (number, cross_seq) = (self.trade_seq, self.cross_seq);
-        let Some(market) = self.markets.get_mut(symbol) else { return };
+        let Some(market) = self.markets.get_mut(symbol) else {
+            return;
+        };
         let trade = PublicTrade {
             symbol: symbol.to_owned(),
             trade_id: uuid(3, number),
@@ -259,16 +322,58 @@ impl Engine {
     }
 
     /// Adds the taker's new state after its fills, once, however many there were.
-    fn gather(&self, mark: usize, account: &str, seq: u64, effects: &mut Effects) {
-        let mut since = effects.notices.iter().skip(mark);
-        let filled = since.any(
-            |notice| matches!(notice, Notice::Fill(fill) if fill.account == account && fill.order_seq == seq),
-        );
-        let told = effects.notices.iter().skip(mark).any(
-            |notice| matches!(notice, Notice::Order(order) if order.seq == seq),
-        );
-        if filled && !told && let Some(order) = self.orders.get(&seq) {
+    fn tell_taker(&self, mark: usize, seq: u64, effects: &mut Effects) {
+        let (mut filled, mut told) = (false, false);
+        for notice in effects.notices.iter().skip(mark) {
+            match notice {
+                Notice::Fill(fill) => filled |= fill.order_seq == seq,
+                Notice::Order(order) => told |= order.seq == seq,
+                Notice::Position { .. } | Notice::Trade(_) | Notice::Book { .. } => {}
+            }
+        }
+        if filled
+            && !told
+            && let Some(order) = self.orders.get(&seq)
+        {
             effects.notices.push(Notice::Order(Box::new(order.clone())));
+        }
+    }
+
+    /// Cancels resting reduce-only orders whose position has gone, where the events since `mark`
+    /// closed some of one.
+    fn drop_idle_reduce_only(
+        &mut self,
+        now: TimeMs,
+        symbol: &str,
+        mark: usize,
+        effects: &mut Effects,
+    ) {
+        let closers: BTreeSet<String> = effects
+            .events
+            .iter()
+            .skip(mark)
+            .filter_map(|event| match event {
+                Event::Filled { fill } if fill.closed_qty > Decimal::ZERO => {
+                    Some(fill.account.clone())
+                }
+                _ => None,
+            })
+            .collect();
+        for account in closers {
+            let Some(held) = self.accounts.get(&account) else {
+                continue;
+            };
+            let idle: Vec<u64> = held
+                .open
+                .iter()
+                .filter_map(|seq| self.orders.get(seq))
+                .filter(|order| order.reduce_only && order.symbol == symbol)
+                .filter(|order| self.closable(order).is_zero())
+                .map(|order| order.seq)
+                .collect();
+            for seq in idle {
+                self.cancel_resting(now, seq, Ending::ByReduceOnly, effects);
+            }
         }
     }
 }

@@ -95,9 +95,14 @@ pub(crate) enum Notice {
     Order(Box<Order>),
     Fill(Box<Fill>),
     /// A position and the wallet changed.
-    Position { account: String, symbol: String },
+    Position {
+        account: String,
+        symbol: String,
+    },
     Trade(Box<PublicTrade>),
-    Book { symbol: String },
+    Book {
+        symbol: String,
+    },
 }
 
 /// What a request did: events to journal, notices to publish afterwards.
@@ -149,7 +154,13 @@ impl Engine {
     /// Opens an account that does not exist yet; an existing one keeps its balance.
     pub(crate) fn open_account(&mut self, account: &str, balance: Decimal, effects: &mut Effects) {
         if !self.accounts.contains_key(account) {
-            self.emit(Event::Opened { account: account.to_owned(), balance }, effects);
+            self.emit(
+                Event::Opened {
+                    account: account.to_owned(),
+                    balance,
+                },
+                effects,
+            );
         }
     }
 
@@ -161,7 +172,10 @@ impl Engine {
         leverage: Decimal,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let market = self.markets.get(symbol).ok_or(Refusal::Parameter("symbol invalid"))?;
+        let market = self
+            .markets
+            .get(symbol)
+            .ok_or(Refusal::Parameter("symbol invalid"))?;
         if leverage < Decimal::ONE || leverage.normalize().scale() > 2 {
             return Err(Refusal::Parameter("leverage invalid"));
         }
@@ -182,7 +196,11 @@ impl Engine {
             return Err(Refusal::InsufficientBalance);
         }
         self.emit(
-            Event::Leverage { account: account.to_owned(), symbol: symbol.to_owned(), leverage },
+            Event::Leverage {
+                account: account.to_owned(),
+                symbol: symbol.to_owned(),
+                leverage,
+            },
             effects,
         );
         effects.notices.push(Notice::Position {
@@ -200,7 +218,9 @@ impl Engine {
         update: &BookUpdate,
         effects: &mut Effects,
     ) {
-        let Some(market) = self.markets.get_mut(symbol) else { return };
+        let Some(market) = self.markets.get_mut(symbol) else {
+            return;
+        };
         market.book.update(update);
         self.cross_seq = self.cross_seq.saturating_add(1);
         self.match_resting(now, symbol, effects);
@@ -233,7 +253,9 @@ impl Engine {
     fn requeue(&mut self) {
         for account in self.accounts.values() {
             for seq in &account.open {
-                let Some(order) = self.orders.get(seq) else { continue };
+                let Some(order) = self.orders.get(seq) else {
+                    continue;
+                };
                 if let Some(market) = self.markets.get_mut(&order.symbol) {
                     market.book.rest(
                         order.side,
@@ -295,7 +317,8 @@ impl Engine {
             OrderRef::OrderId(id) => self.by_order_id.get(id),
             OrderRef::LinkId(id) => self.by_link_id.get(&(account.to_owned(), id.clone())),
         };
-        seq.and_then(|seq| self.orders.get(seq)).filter(|order| order.account == account)
+        seq.and_then(|seq| self.orders.get(seq))
+            .filter(|order| order.account == account)
     }
 
     /// What an account could still bind as margin, in USDT.
@@ -316,12 +339,20 @@ impl Engine {
     fn apply(&mut self, event: &Event) {
         match event {
             Event::Opened { account, balance } => {
-                self.accounts.insert(account.clone(), Account::new(*balance));
+                self.accounts
+                    .insert(account.clone(), Account::new(*balance));
             }
             Event::Accepted { order } => self.apply_accepted(order),
             Event::Filled { fill } => self.apply_filled(fill),
-            Event::Closed { order_seq, status, ending, time_ms } => {
-                let Some(order) = self.orders.get_mut(order_seq) else { return };
+            Event::Closed {
+                order_seq,
+                status,
+                ending,
+                time_ms,
+            } => {
+                let Some(order) = self.orders.get_mut(order_seq) else {
+                    return;
+                };
                 let leaves = order.leaves();
                 order.status = *status;
                 order.ending = *ending;
@@ -330,8 +361,16 @@ impl Engine {
                 self.release(&order, leaves);
                 self.note_closed(&order);
             }
-            Event::Amended { order_seq, price, qty, priority, time_ms } => {
-                let Some(order) = self.orders.get_mut(order_seq) else { return };
+            Event::Amended {
+                order_seq,
+                price,
+                qty,
+                priority,
+                time_ms,
+            } => {
+                let Some(order) = self.orders.get_mut(order_seq) else {
+                    return;
+                };
                 let before = order.clone();
                 order.price = *price;
                 order.qty = *qty;
@@ -342,7 +381,11 @@ impl Engine {
                 self.release(&before, before.leaves());
                 self.bind(&after, after.leaves());
             }
-            Event::Leverage { account, symbol, leverage } => {
+            Event::Leverage {
+                account,
+                symbol,
+                leverage,
+            } => {
                 if let Some(account) = self.accounts.get_mut(account) {
                     account.position_mut(symbol).leverage = *leverage;
                 }
@@ -371,13 +414,19 @@ impl Engine {
     fn apply_filled(&mut self, fill: &Fill) {
         self.fill_seq = self.fill_seq.max(fill.seq);
         self.cross_seq = self.cross_seq.max(fill.cross_seq);
-        let Some(order) = self.orders.get_mut(&fill.order_seq) else { return };
+        let Some(order) = self.orders.get_mut(&fill.order_seq) else {
+            return;
+        };
         order.filled_qty += fill.qty;
         order.filled_value += fill.value();
         order.fee += fill.fee;
         order.updated_ms = fill.time_ms;
         let done = order.filled_qty >= order.qty;
-        order.status = if done { Status::Filled } else { Status::PartiallyFilled };
+        order.status = if done {
+            Status::Filled
+        } else {
+            Status::PartiallyFilled
+        };
         let order = order.clone();
         self.release(&order, fill.qty);
         if let Some(account) = self.accounts.get_mut(&fill.account) {
@@ -397,7 +446,10 @@ impl Engine {
             return;
         }
         if let Some(account) = self.accounts.get_mut(&order.account) {
-            account.position_mut(&order.symbol).open_mut(order.side).add(qty, order.price);
+            account
+                .position_mut(&order.symbol)
+                .open_mut(order.side)
+                .add(qty, order.price);
         }
     }
 
@@ -407,7 +459,9 @@ impl Engine {
     }
 
     fn note_closed(&mut self, order: &Order) {
-        let Some(account) = self.accounts.get_mut(&order.account) else { return };
+        let Some(account) = self.accounts.get_mut(&order.account) else {
+            return;
+        };
         if account.open.remove(&order.seq) {
             account.closed.push(order.seq);
             if let Some(count) = account.open_count.get_mut(&order.symbol) {
@@ -419,7 +473,9 @@ impl Engine {
     fn book_changed(&mut self, now: TimeMs, symbol: &str, effects: &mut Effects) {
         if let Some(market) = self.markets.get_mut(symbol) {
             market.touched(now);
-            effects.notices.push(Notice::Book { symbol: symbol.to_owned() });
+            effects.notices.push(Notice::Book {
+                symbol: symbol.to_owned(),
+            });
         }
     }
 }

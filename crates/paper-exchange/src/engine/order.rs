@@ -191,12 +191,18 @@ pub(crate) struct Order {
 impl Order {
     /// What is still to be executed; zero once the order is closed.
     pub(crate) fn leaves(&self) -> Decimal {
-        if self.status.is_open() { self.qty - self.filled_qty } else { Decimal::ZERO }
+        if self.status.is_open() {
+            self.qty - self.filled_qty
+        } else {
+            Decimal::ZERO
+        }
     }
 
     /// Average price of its fills, rounded to 8 decimals; `None` before the first.
     pub(crate) fn average_price(&self) -> Option<Decimal> {
-        self.filled_value.checked_div(self.filled_qty).map(|price| price.round_dp(8))
+        self.filled_value
+            .checked_div(self.filled_qty)
+            .map(|price| price.round_dp(8))
     }
 }
 

@@ -53,7 +53,12 @@ impl Engine {
             let market = self.markets.get(&order.symbol)?;
             Some(market.instrument.qty_floor(order.qty * share))
         });
-        self.emit(Event::Accepted { order: Box::new(order.clone()) }, effects);
+        self.emit(
+            Event::Accepted {
+                order: Box::new(order.clone()),
+            },
+            effects,
+        );
         effects.notices.push(Notice::Order(Box::new(order)));
         if faults.reject {
             self.close(now, seq, Status::Rejected, Ending::Rejected, effects);
@@ -63,9 +68,16 @@ impl Engine {
         Ok(order_id)
     }
 
-    fn checked(&self, now: TimeMs, account: &str, request: &PlaceRequest) -> Result<Order, Refusal> {
-        let market =
-            self.markets.get(&request.symbol).ok_or(Refusal::Parameter("symbol invalid"))?;
+    fn checked(
+        &self,
+        now: TimeMs,
+        account: &str,
+        request: &PlaceRequest,
+    ) -> Result<Order, Refusal> {
+        let market = self
+            .markets
+            .get(&request.symbol)
+            .ok_or(Refusal::Parameter("symbol invalid"))?;
         let held = self.accounts.get(account).ok_or(Refusal::ApiKey)?;
         self.check_link_id(account, &request.link_id)?;
         let instrument = &market.instrument;
@@ -80,18 +92,30 @@ impl Engine {
             OrderType::Market => self.market_cap(instrument, request.side, mark),
         };
         if !request.reduce_only && price * request.qty < instrument.min_notional {
-            return Err(Refusal::BelowMinimumValue(decimal::text(instrument.min_notional)));
+            return Err(Refusal::BelowMinimumValue(decimal::text(
+                instrument.min_notional,
+            )));
         }
-        let position = held.positions.get(&request.symbol).cloned().unwrap_or_default();
+        let position = held
+            .positions
+            .get(&request.symbol)
+            .cloned()
+            .unwrap_or_default();
         if request.reduce_only && position.closable(request.side).is_zero() {
             return Err(Refusal::ReduceOnly);
         }
-        let open = held.open_count.get(&request.symbol).copied().unwrap_or_default();
+        let open = held
+            .open_count
+            .get(&request.symbol)
+            .copied()
+            .unwrap_or_default();
         if open >= self.rules.open_orders_max {
             return Err(Refusal::TooManyOrders);
         }
         if self.orders.len() >= ORDERS_MAX {
-            return Err(Refusal::Internal("order history is full; start with a new state directory"));
+            return Err(Refusal::Internal(
+                "order history is full; start with a new state directory",
+            ));
         }
         if !request.reduce_only {
             let mut after = position.clone();
@@ -153,7 +177,9 @@ impl Engine {
             Side::Buy => Decimal::ONE + self.rules.market_cap_ratio,
             Side::Sell => Decimal::ONE - self.rules.market_cap_ratio,
         };
-        instrument.price_floor(mark * ratio).max(instrument.tick_size)
+        instrument
+            .price_floor(mark * ratio)
+            .max(instrument.tick_size)
     }
 }
 
@@ -193,5 +219,9 @@ pub(super) fn check_price(
         Side::Buy => price > mark * (Decimal::ONE + instrument.price_limit_ratio),
         Side::Sell => price < mark * (Decimal::ONE - instrument.price_limit_ratio),
     };
-    if too_far { Err(Refusal::PriceRange) } else { Ok(()) }
+    if too_far {
+        Err(Refusal::PriceRange)
+    } else {
+        Ok(())
+    }
 }

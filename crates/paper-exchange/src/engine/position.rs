@@ -136,7 +136,11 @@ impl Position {
             return Decimal::ZERO;
         }
         let value = self.size.abs() * mark;
-        if self.size > Decimal::ZERO { value - self.entry_value } else { self.entry_value - value }
+        if self.size > Decimal::ZERO {
+            value - self.entry_value
+        } else {
+            self.entry_value - value
+        }
     }
 
     /// Margin bound by what is held, in USDT.
@@ -163,5 +167,7 @@ fn opening_value(open: Exposure, closable: Decimal) -> Decimal {
     if opening == open.qty {
         return open.value;
     }
-    open.value.checked_div(open.qty).map_or(Decimal::ZERO, |price| price * opening)
+    open.value
+        .checked_div(open.qty)
+        .map_or(Decimal::ZERO, |price| price * opening)
 }

@@ -9,8 +9,14 @@ pub(crate) enum Refusal {
     Parameter(&'static str),
     #[error("paper exchange does not simulate {0}")]
     NotSimulated(&'static str),
-    #[error("invalid request, please check your server timestamp or recv_window param. req_timestamp[{request}],server_timestamp[{server}],recv_window[{window}]")]
-    Timestamp { request: i64, server: i64, window: i64 },
+    #[error(
+        "invalid request, please check your server timestamp or recv_window param. req_timestamp[{request}],server_timestamp[{server}],recv_window[{window}]"
+    )]
+    Timestamp {
+        request: i64,
+        server: i64,
+        window: i64,
+    },
     #[error("API key is invalid.")]
     ApiKey,
     #[error("error sign! Please check your signature generation algorithm.")]

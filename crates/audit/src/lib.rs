@@ -1,0 +1,21 @@
+//! Records every fact in a log that anybody can verify, and gives receipts for what is on disk.
+//!
+//! ```text
+//!  bus, at once ─────────┐                      ┌─▶ receipts, checkpoints ─▶ bus
+//!                        ├─▶ open ─▶ core::step ─┤
+//!  stream, completely ───┘              │       └─▶ acknowledgements ─▶ stream
+//!                                       ▼                 ▲
+//!                                 writer thread ──────────┘
+//!                             one write, one fdatasync a group
+//! ```
+//!
+//! [`verify`] needs no service and no bus: it reads a folder.
+
+pub mod config;
+mod facts;
+pub mod log;
+pub mod shell;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! For every reason of a refusal: what it means to the person who was refused, and what to do.
+
+use portcullis_domain::Reason;
+
+/// What somebody can do about a refusal, as a sentence.
+#[must_use]
+pub const fn next_step(reason: Reason) -> &'static str {
+    match reason {
+        Reason::KillSwitch => {
+            "trading is stopped: `portcullis status` shows who stopped it; resuming takes a decision"
+        }
+        Reason::UnknownStrategy => "add the strategy to config/brain.toml and restart brain",
+        Reason::InstrumentNotAllowed => {
+            "trade an instrument that config/brain.toml and config/risk-policy.toml both list"
+        }
+        Reason::BudgetExceeded => {
+            "order less, or close some of the strategy's position; budgets are in config/brain.toml"
+        }
+        Reason::OrderTooSmall => {
+            "order more: the smallest order is in config/risk-policy.toml (quantity_min, notional_min)"
+        }
+        Reason::OrderTooLarge => {
+            "order less: the venue's largest order is in config/risk-policy.toml (quantity_max)"
+        }
+        Reason::VenueFilters => {
+            "look at the instrument's tick_size and quantity_step in config/risk-policy.toml: they \
+             are not the venue's"
+        }
+        Reason::OrderNotional => {
+            "order less: the limit is order_notional_max in config/risk-policy.toml"
+        }
+        Reason::PositionNotional => {
+            "order less, or close some of the position (--reduce-only); the limit is \
+             position_notional_max in config/risk-policy.toml"
+        }
+        Reason::PriceCollar => {
+            "choose a price nearer to the book, or leave --price out; the collar is in \
+             config/risk-policy.toml"
+        }
+        Reason::NoMarketData | Reason::StaleMarketData => {
+            "look at market-data: `portcullis status` shows whether books arrive"
+        }
+        Reason::PositionUnknown | Reason::NotReconciled => {
+            "wait until execution has compared itself with the venue: `portcullis status`"
+        }
+        Reason::WarmingUp => "try again in two seconds: risk-guard has only just started",
+        Reason::PolicyMismatch => {
+            "start brain, risk-guard and execution with the same config/risk-policy.toml"
+        }
+        Reason::Overflow => "order less: the amounts are beyond what can be computed exactly",
+        Reason::NotReducing => {
+            "leave --reduce-only out, or order the other way: this would not shrink the position"
+        }
+        Reason::DuplicateOrder => "nothing to do: that order is already being handled",
+        Reason::TooManyOrders => {
+            "wait until open orders end: `portcullis orders`; the limit is orders_open_max in \
+             config/risk-policy.toml"
+        }
+        Reason::RateLimit => "send fewer proposals in a second",
+        Reason::Expired => {
+            "try again; if it happens again, the machine is too slow or its clock is wrong"
+        }
+        Reason::GuardSilent => {
+            "look at risk-guard: its heartbeat does not arrive; `portcullis status`"
+        }
+        Reason::OrderSeal => {
+            "somebody's keys do not fit: make the development identities anew, and report it \
+             otherwise, since an honest system never does this"
+        }
+        Reason::NoReceipt => "look at audit: nothing is traded that it has not recorded",
+        Reason::NoSignature => "look at signer: it did not answer in time; `portcullis status`",
+        Reason::SignerRefused | Reason::BytesDiffer => {
+            "look at the log of signer: it refused what execution asked for"
+        }
+        Reason::ClockSkew => "set the machine's clock: the venue's time and ours are too far apart",
+        Reason::HardDailyLoss => "nothing more today: the hard daily loss is reached",
+        Reason::HardLimit => "order less: a limit compiled into execution would be passed",
+        Reason::OrderInDoubt => {
+            "wait until the order in doubt is resolved: `portcullis orders` shows it as UNKNOWN"
+        }
+        Reason::VenueRateLimit => "wait some seconds: the venue's request budget is used up",
+        Reason::VenueRejected => "read what the venue said, above, and order differently",
+        Reason::InsufficientFunds => "order less: the account at the venue lacks funds",
+        Reason::VenueAuthentication => {
+            "check the venue's API key: the venue does not accept it or its signature"
+        }
+        Reason::VenueUnreachable => {
+            "try again once the venue can be reached: nothing had left; `portcullis status`"
+        }
+        Reason::NeverArrived => "order again if you still want to: the venue never had that order",
+        Reason::JournalUnwritable => "free space on the disk under the state of execution",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        for reason in Reason::ALL {
+            let step = next_step(*reason);
+            assert!(step.len() > 20, "{reason}");
+            assert!(
+                !step.ends_with('.') && !step.contains("  "),
+                "{reason}: {step}"
+            );
+        }
+    }
+}

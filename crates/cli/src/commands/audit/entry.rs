@@ -1,0 +1,163 @@
+//! One entry of the audit log in words.
+
+use audit::verify::{OwnedEntry, read_unsealed};
+use audit_core::Own;
+use portcullis_domain::Fill;
+use portcullis_wire::messages::{
+    Decision, ExecutionReport, Message, Notice, Outcome, PermitTaken, SignatureRecord, Verdict,
+};
+use portcullis_wire::subjects::{
+    DECISION, FILL, PERMIT_TAKEN, REPORT, Row, SIGNED, Subject, VERDICT,
+};
+
+use crate::view::{cause_words, short};
+
+/// What an entry says, on one line.
+pub fn describe(entry: &OwnedEntry) -> String {
+    if let Some(own) = entry.own() {
+        return describe_own(&own);
+    }
+    let text = if let Some(decision) = read(entry, &DECISION) {
+        let Decision { order, outcome, .. } = decision;
+        format!("{} {}", short(order), answer(outcome, "ordered"))
+    } else if let Some(verdict) = read(entry, &VERDICT) {
+        let Verdict { order, outcome, .. } = verdict;
+        format!("{} {}", short(order), answer(outcome, "permitted"))
+    } else if let Some(PermitTaken { order, .. }) = read(entry, &PERMIT_TAKEN) {
+        format!("{} permit taken", short(order))
+    } else if let Some(report) = read(entry, &REPORT) {
+        let ExecutionReport {
+            order,
+            status,
+            reason,
+            detail,
+            ..
+        } = report;
+        let reason = reason.map_or_else(String::new, |reason| format!(" {reason}"));
+        format!("{} {status}{reason} {detail}", short(order))
+    } else if let Some(fill) = read(entry, &FILL) {
+        let Fill {
+            order,
+            side,
+            quantity,
+            symbol,
+            price,
+            fee,
+            ..
+        } = fill;
+        format!(
+            "{} {side} {quantity} {symbol} at {price}, fee {fee}",
+            short(order)
+        )
+    } else if let Some(record) = read(entry, &SIGNED) {
+        let SignatureRecord {
+            order,
+            action,
+            outcome,
+            ..
+        } = record;
+        let order = order.map_or_else(|| "-".to_owned(), short);
+        format!("{order} {action} {}", answer(outcome, "signed"))
+    } else if let Ok((_, notice)) = read_unsealed::<Notice>(&entry.content) {
+        describe_notice(&notice)
+    } else {
+        format!("{} bytes", entry.content.len())
+    };
+    text.trim_end().to_owned()
+}
+
+/// The message of an entry that came on a subject.
+fn read<P, M: Message>(entry: &OwnedEntry, subject: &Subject<P, M>) -> Option<M> {
+    let row: &Row = subject.row;
+    if !row.matches(&entry.subject) {
+        return None;
+    }
+    read_unsealed(&entry.content)
+        .ok()
+        .map(|(_, message)| message)
+}
+
+fn answer(outcome: Outcome, yes: &str) -> String {
+    match outcome {
+        Outcome::Passed => yes.to_owned(),
+        Outcome::Refused(reason) => format!("refused: {reason}"),
+    }
+}
+
+fn describe_own(own: &Own) -> String {
+    match own {
+        Own::Started { version, cut: 0 } => format!("audit started, version {version}"),
+        Own::Started { version, cut } => {
+            format!("audit started, version {version}; cut off {cut} bytes of an unfinished write")
+        }
+        Own::Gap {
+            source,
+            boot,
+            from,
+            to,
+        } => {
+            format!("facts {from} to {to} of {source} (start {boot}) are missing")
+        }
+        Own::Violation { subject, code, .. } => format!("refused a message: {code} on {subject}"),
+        Own::Suppressed { count, .. } => format!("{count} more refused messages"),
+    }
+}
+
+fn describe_notice(notice: &Notice) -> String {
+    match notice {
+        Notice::Started { version, .. } => format!("started, version {version}"),
+        Notice::Stopped => "stopped".to_owned(),
+        Notice::KillSwitch {
+            state,
+            cause,
+            detail,
+        } => {
+            format!("kill switch {state} ({}): {detail}", cause_words(*cause))
+        }
+        Notice::Violation { subject, code, .. } => {
+            format!("refused a message: {code} on {subject}")
+        }
+        Notice::Refused { reason, detail } => format!("{reason}: {detail}"),
+        Notice::Reconciled {
+            open,
+            changed,
+            fills,
+        } => {
+            format!("compared with the venue: {open} open, {changed} changed, {fills} new fills")
+        }
+        Notice::Warning { detail } => format!("warning: {detail}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_domain::{KillCause, KillState, Reason};
+    use portcullis_wire::Text;
+
+    use super::*;
+
+    #[test]
+    fn says_what_happened_and_why() {
+        let gap = Own::Gap {
+            source: "brain".parse().unwrap(),
+            boot: 7,
+            from: 3,
+            to: 5,
+        };
+        assert_eq!(
+            describe_own(&gap),
+            "facts 3 to 5 of brain (start 7) are missing"
+        );
+        let notice = Notice::KillSwitch {
+            state: KillState::Triggered,
+            cause: KillCause::Operator,
+            detail: Text::lossy("drill"),
+        };
+        assert_eq!(
+            describe_notice(&notice),
+            "kill switch TRIGGERED (by an operator): drill"
+        );
+        let refused = Outcome::Refused(Reason::PriceCollar);
+        assert_eq!(answer(refused, "permitted"), "refused: PRICE_COLLAR");
+    }
+}

@@ -1,0 +1,306 @@
+//! `portcullis kill`: one person, one signature, everything stops.
+//!
+//! The command is a message signed with the operator's key. Risk-guard, execution and the signer
+//! each check it themselves and pull their own latch; any one of them stops trading. It is sent
+//! again, byte for byte, until all three have said so.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use portcullis_wire::Text;
+use portcullis_wire::messages::Kill as Command;
+use portcullis_wire::subjects::KILL;
+use serde_json::{Map, Value, json};
+
+use crate::exit::{End, Failure, OrFail as _, Outcome};
+use crate::feed::{Watcher, Where, now};
+use crate::output::{Output, Tone};
+use crate::view::{LATCHES, View};
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  portcullis kill --reason \"fills that nobody ordered\"
+  portcullis kill --reason drill --json
+
+Nothing new is sent from then on, and execution cancels what is open. Positions stay as they are.
+It works while brain, audit and market-data are down. There is no command to resume in one step:
+resuming is a decision of its own.
+
+EXIT CODES
+  0 all three latched, nothing open   8 some did not answer, or orders are still open
+  7 nobody answered   1 it could not be sent";
+
+/// Stop everything: nothing new is sent, and what is open is cancelled
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Kill {
+    /// Why, for the record: at most 200 bytes on one line
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Text,
+}
+
+/// How long the services may take, and execution to cancel what is open.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the command is sent again to those who have not answered.
+const AGAIN_EVERY: Duration = Duration::from_millis(500);
+
+fn reason(text: &str) -> Result<Text, String> {
+    if text.trim().is_empty() {
+        return Err("give a reason; it goes on record".to_owned());
+    }
+    Text::new(text).map_err(str::to_owned)
+}
+
+/// What became of a kill command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answers {
+    /// The services that are latched.
+    latched: Vec<&'static str>,
+    /// The services that are not, or did not say.
+    missing: Vec<&'static str>,
+    /// How many orders are open or in doubt; `None` when execution does not say.
+    open: Option<u64>,
+}
+
+/// Stops everything.
+///
+/// # Errors
+/// When the command could not be sent, or it is unknown what became of it.
+pub async fn run(kill: &Kill, dir: Option<&Path>, bus: Option<&str>, output: &Output) -> Outcome {
+    let unreachable = "stop the processes: Ctrl-C where the stack runs. Execution also stops by \
+                       itself: 1 s without risk-guard's heartbeat and it sends nothing new, 5 s \
+                       and it cancels what is open";
+    let place = Where::find(dir, bus)?;
+    let mut watcher = Watcher::open(&place).await.map_err(|failure| Failure {
+        next_step: unreachable.to_owned(),
+        ..failure
+    })?;
+    let client = watcher.client().clone();
+    let identity = client.identity();
+    let signer = identity.signing.as_ref().ok_or_else(|| {
+        Failure::new(
+            End::Usage,
+            format!("{} has no key to sign with", identity.name),
+            "make the development identities anew: portcullis dev init",
+        )
+    })?;
+    let command = Command {
+        realm: identity.realm,
+        operator: identity.name,
+        reason: kill.reason.clone(),
+        at: now(),
+    };
+    let signed = signer
+        .sign(&command)
+        .or_fail("sign the command", "report this as a defect")?;
+    let sealed = client
+        .publish(&KILL, None, &signed, None, None)
+        .or_fail("send the kill command", unreachable)?;
+
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let done = watcher
+            .watch_until(AGAIN_EVERY, |view| result(view).is_complete())
+            .await;
+        if done || Instant::now() >= deadline {
+            break;
+        }
+        if !result(&watcher.view).missing.is_empty() {
+            // The same bytes: to those who have it already it is a duplicate.
+            if let Err(cause) = client.send(sealed.clone()) {
+                output.talk(&format!("send it again: {cause}"));
+            }
+        }
+    }
+    let result = result(&watcher.view);
+    report(&result, &kill.reason, output);
+    match result.end() {
+        End::Unknown => Err(Failure::new(
+            End::Unknown,
+            format!(
+                "nobody answered within {} s: it is unknown what stopped",
+                PATIENCE.as_secs()
+            ),
+            unreachable,
+        )),
+        end => Ok(end),
+    }
+}
+
+fn result(view: &View) -> Answers {
+    let mut result = Answers {
+        latched: vec![],
+        missing: vec![],
+        open: None,
+    };
+    for (role, state) in view.latches() {
+        let latched = state.is_some_and(|state| !state.may_trade());
+        if latched {
+            &mut result.latched
+        } else {
+            &mut result.missing
+        }
+        .push(role.name());
+    }
+    result.open = view
+        .execution
+        .as_ref()
+        // What it said before it was latched is not what is open now.
+        .filter(|(_, status)| !status.kill.may_trade())
+        .map(|(_, status)| status.orders_open.max(status.orders_unknown));
+    result
+}
+
+impl Answers {
+    fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.open == Some(0)
+    }
+
+    fn end(&self) -> End {
+        match (self.latched.is_empty(), self.is_complete()) {
+            (true, _) => End::Unknown,
+            (false, true) => End::Done,
+            (false, false) => End::Partial,
+        }
+    }
+}
+
+fn report(result: &Answers, reason: &Text, output: &Output) {
+    let services: Map<String, Value> = LATCHES
+        .iter()
+        .map(|role| {
+            (
+                role.name().to_owned(),
+                json!(result.latched.contains(&role.name())),
+            )
+        })
+        .collect();
+    output.object(
+        "portcullis.kill/1",
+        json!({
+            "reason": reason.as_str(),
+            "latched": services,
+            "complete": result.is_complete(),
+            "orders_open": result.open,
+        }),
+    );
+    for line in lines(result, output) {
+        output.line(&line);
+    }
+}
+
+fn lines(result: &Answers, output: &Output) -> Vec<String> {
+    let count = format!("{}/{} latched", result.latched.len(), LATCHES.len());
+    let mut first = if result.missing.is_empty() {
+        output.paint(Tone::Good, &format!("■ STOPPED  {count}"))
+    } else {
+        output.paint(Tone::Bad, &count)
+    };
+    for name in &result.missing {
+        first.push_str(&format!(", {name}: no answer"));
+    }
+    let open = match result.open {
+        Some(0) => "no open orders; positions stay as they are".to_owned(),
+        Some(open) => {
+            let text = format!("{open} orders are still open or in doubt: portcullis orders");
+            output.paint(Tone::Bad, &text)
+        }
+        None => output.paint(Tone::Attention, "execution does not say what is open"),
+    };
+    vec![first, open]
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_domain::{Hash, KillCause, KillState};
+    use portcullis_wire::messages::{ExecutionStatus, Notice, ServiceStatus};
+    use portcullis_wire::principal::Role;
+
+    use super::*;
+
+    fn execution(kill: KillState, orders_open: u64) -> ExecutionStatus {
+        ExecutionStatus {
+            kill,
+            may_trade: false,
+            reason: None,
+            policy: Hash([1; 32]),
+            day: 1,
+            loss: "0".parse().unwrap(),
+            loss_max: "500".parse().unwrap(),
+            exposures: vec![],
+            positions: vec![],
+            orders: vec![],
+            orders_open,
+            orders_unknown: 0,
+            fills: 0,
+        }
+    }
+
+    fn service(kill: KillState) -> ServiceStatus {
+        ServiceStatus {
+            ready: true,
+            detail: Text::lossy(""),
+            kill: Some(kill),
+            policy: None,
+            counts: vec![],
+        }
+    }
+
+    #[test]
+    fn success_takes_three_latches_and_no_open_order() {
+        let mut view = View::default();
+        assert_eq!(result(&view).end(), End::Unknown);
+        view.execution(now(), execution(KillState::Armed, 0));
+        assert_eq!(result(&view).end(), End::Unknown);
+        assert_eq!(result(&view).open, None, "said before the latch fell");
+        view.execution(now(), execution(KillState::Triggered, 2));
+        view.status(now(), Role::RiskGuard, &service(KillState::Triggered));
+        view.status(now(), Role::Signer, &service(KillState::Armed));
+        assert_eq!(result(&view).end(), End::Partial);
+        assert_eq!(result(&view).missing, ["signer"]);
+        let notice = Notice::KillSwitch {
+            state: KillState::Triggered,
+            cause: KillCause::Operator,
+            detail: Text::lossy("drill"),
+        };
+        view.notice(now(), Role::Signer, &notice);
+        assert_eq!(
+            result(&view).end(),
+            End::Partial,
+            "two orders are still open"
+        );
+        view.execution(now(), execution(KillState::Triggered, 0));
+        assert_eq!(result(&view).end(), End::Done);
+    }
+
+    #[test]
+    fn a_part_is_never_printed_as_success() {
+        let output = Output::of(false, false, false);
+        let part = Answers {
+            latched: vec!["risk-guard", "execution"],
+            missing: vec!["signer"],
+            open: Some(2),
+        };
+        assert_eq!(
+            lines(&part, &output),
+            [
+                "2/3 latched, signer: no answer",
+                "2 orders are still open or in doubt: portcullis orders"
+            ]
+        );
+        let whole = Answers {
+            missing: vec![],
+            latched: vec!["a", "b", "c"],
+            open: Some(0),
+        };
+        assert_eq!(lines(&whole, &output)[0], "■ STOPPED  3/3 latched");
+    }
+
+    #[test]
+    fn a_reason_is_given_and_fits() {
+        assert!(reason("  ").is_err());
+        assert!(reason("a\nb").is_err());
+        assert!(reason(&"x".repeat(201)).is_err());
+        assert_eq!(reason("drill").unwrap().as_str(), "drill");
+    }
+}

@@ -1,0 +1,177 @@
+//! The command as a process: what it prints, and how it ends.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn portcullis(here: &Path, line: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(line.split_whitespace())
+        .current_dir(here)
+        .env_remove("PORTCULLIS_BUS")
+        .env_remove("PORTCULLIS_NATS_SERVER")
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A folder with the settings that are shipped.
+fn checkout() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("config")).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/risk-policy.toml");
+    fs::copy(shipped, root.path().join("config/risk-policy.toml")).unwrap();
+    root
+}
+
+#[test]
+fn every_verb_teaches_with_examples_and_exit_codes() {
+    let here = tempfile::tempdir().unwrap();
+    let verbs = ["", "dev init", "dev up", "status", "order", "order buy", "orders", "kill"];
+    for verb in verbs.iter().chain(&["audit verify", "audit tail"]) {
+        let help = portcullis(here.path(), &format!("{verb} --help"));
+        assert_eq!(help.status.code(), Some(0), "{verb}");
+        assert!(stdout(&help).contains("EXAMPLES"), "{verb}: {}", stdout(&help));
+    }
+    let help = stdout(&portcullis(here.path(), "dev --help"));
+    assert!(!help.contains("run-child"), "what only `up` uses is not taught: {help}");
+}
+
+#[test]
+fn nothing_at_all_shows_the_help_and_is_wrong_use() {
+    let here = tempfile::tempdir().unwrap();
+    let output = portcullis(here.path(), "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("./scripts/up"));
+}
+
+#[test]
+fn wrong_use_ends_with_2_and_says_what_would_be_right() {
+    let here = tempfile::tempdir().unwrap();
+    let cases = [
+        ("kill", "--reason"),
+        ("order buy XRPUSDT", "--quantity"),
+        ("order buy XRPUSDT --quantity 1 --notional 1", "cannot be used with"),
+        ("order buy XRPUSDT --quantity -1", "--quantity"),
+        ("order hold XRPUSDT --quantity 1", "unrecognized subcommand"),
+        ("dev up --feed live", "replay:FILE"),
+        ("dev up --for 0", "1..=604800"),
+        ("audit verify --audit-key zz", "hexadecimal"),
+        ("sell", "unrecognized subcommand"),
+    ];
+    for (line, expected) in cases {
+        let output = portcullis(here.path(), line);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(stderr(&output).contains(expected), "{line}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "", "{line}");
+    }
+}
+
+#[test]
+fn without_a_stack_every_verb_says_how_to_get_one() {
+    let here = tempfile::tempdir().unwrap();
+    for verb in ["status", "orders", "order buy XRPUSDT --quantity 1", "kill --reason x"] {
+        let output = portcullis(here.path(), verb);
+        assert_eq!(output.status.code(), Some(2), "{verb}");
+        let said = stderr(&output);
+        assert!(said.contains("error: no .portcullis folder here or above"), "{verb}: {said}");
+        assert!(said.contains("next step: start the stack with ./scripts/up"), "{verb}: {said}");
+    }
+}
+
+#[test]
+fn an_error_for_a_script_is_one_json_object() {
+    let here = tempfile::tempdir().unwrap();
+    let output = portcullis(here.path(), "status --json");
+    let value: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(value["schema"], "portcullis.error/1");
+    assert_eq!(value["exit_code"], 2);
+    assert!(value["next_step"].as_str().unwrap().contains("./scripts/up"));
+}
+
+#[test]
+fn init_makes_identities_once_beside_the_settings() {
+    let root = checkout();
+    let output = portcullis(root.path(), "dev init --json");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let value: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(value["realm"], "dev");
+    assert!(root.path().join(".portcullis/identity/operator-dev/signing.seed").is_file());
+
+    let before = fs::read(root.path().join(".portcullis/identity/nkeys.toml")).unwrap();
+    let again = portcullis(root.path(), "dev init");
+    assert_eq!(again.status.code(), Some(2));
+    assert!(stderr(&again).contains("holds development identities already"), "{}", stderr(&again));
+    let after = fs::read(root.path().join(".portcullis/identity/nkeys.toml")).unwrap();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn init_without_settings_says_what_is_missing() {
+    let here = tempfile::tempdir().unwrap();
+    let output = portcullis(here.path(), "dev init");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("with a risk-policy.toml"), "{}", stderr(&output));
+    assert!(!here.path().join(".portcullis").exists());
+}
+
+#[test]
+fn a_stack_that_is_not_running_is_told_from_one_that_is_not_there() {
+    let root = checkout();
+    portcullis(root.path(), "dev init");
+    let output = portcullis(root.path(), "status");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("nothing has been started"), "{}", stderr(&output));
+    // A port where nobody listens, as after a stop.
+    let ports = "nats = 1\nnats_monitor = 2\nexchange = 3\n";
+    fs::write(root.path().join(".portcullis/run/ports.toml"), ports).unwrap();
+    let output = portcullis(root.path(), "kill --reason drill");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("tls://127.0.0.1:1 does not answer"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("Execution also stops by itself"), "{}", stderr(&output));
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let root = checkout();
+    let outputs = [
+        portcullis(root.path(), "dev init"),
+        portcullis(root.path(), "dev init"),
+        portcullis(root.path(), "audit verify"),
+        portcullis(root.path(), "status --json"),
+    ];
+    let said: String = outputs.iter().map(|output| stdout(output) + &stderr(output)).collect();
+    let folder = root.path().join(".portcullis");
+    let secrets = [
+        "exchange/trading.secret",
+        "exchange/reading.secret",
+        "identity/epoch-1.root",
+        "identity/audit/chain.key",
+        "identity/signer/venue.key",
+        "identity/operator-dev/signing.seed",
+        "identity/operator-dev/nkey.seed",
+    ];
+    for path in secrets {
+        let secret = fs::read_to_string(folder.join(path)).unwrap();
+        assert!(!said.contains(secret.trim()), "{path}");
+    }
+}
+
+#[test]
+fn a_log_that_is_not_there_is_an_error_and_not_a_verified_one() {
+    let root = checkout();
+    portcullis(root.path(), "dev init");
+    let output = portcullis(root.path(), "audit verify --json");
+    assert_eq!(output.status.code(), Some(1));
+    let value: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert!(value["error"].as_str().unwrap().starts_with("verify "), "{value}");
+}

@@ -1,0 +1,6 @@
+//! The WebSocket side: sockets, topics, and the hub that feeds them.
+
+pub(crate) mod depth;
+pub(crate) mod hub;
+pub(crate) mod socket;
+pub(crate) mod topic;

@@ -1,0 +1,41 @@
+//! Execution's account of positions and open orders is there, and young.
+
+use portcullis_domain::{Reason, Span, Timestamp};
+
+use crate::guard::Account;
+
+/// Execution publishes its account four times a second.
+const AGE_MAX: Span = Span::from_secs(1);
+
+pub fn check(now: Timestamp, account: Option<&Account>) -> Result<&Account, Reason> {
+    account
+        .filter(|account| now.since(account.known_at) <= AGE_MAX)
+        .ok_or(Reason::PositionUnknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_domain::Hash;
+
+    use super::*;
+
+    #[test]
+    fn only_a_young_account_passes() {
+        let cases = [
+            (None, Err(Reason::PositionUnknown)),
+            (Some(10_000_000), Ok(())),
+            (Some(9_000_000), Ok(())),
+            (Some(8_999_999), Err(Reason::PositionUnknown)),
+        ];
+        for (known_at, expected) in cases {
+            let account = known_at.map(|at| Account {
+                policy: Hash([0; 32]),
+                orders_open: 0,
+                known_at: Timestamp(at),
+                issued_at: Timestamp(at),
+            });
+            let got = check(Timestamp(10_000_000), account.as_ref()).map(|_| ());
+            assert_eq!(got, expected, "{known_at:?}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A guard with everything it needs to permit, in a world of real seals.
+
+use portcullis_domain::{
+    Book, Bps, Exposure, Hash, Instrument, KillState, Level, Order, OrderId, OrderStatus, Quantity,
+    Reason, Side, Span, Symbol, Timestamp, Usd,
+};
+use portcullis_testkit::World;
+use portcullis_testkit::seals::{self, NOW};
+use portcullis_wire::messages::{
+    ExecutionReport, ExecutionStatus, InstrumentPolicy, Outcome, RiskPolicy, StrategyExposure,
+};
+use portcullis_wire::subjects::{BOOK, EXECUTION_STATUS, ORDER, REPORT};
+use portcullis_wire::{Text, Verified};
+use risk_guard_core::{Effects, Input, Judgement, RiskGuard, Settings};
+
+pub const ME: &str = "risk-guard";
+pub const POLICY: Hash = Hash([7; 32]);
+
+pub fn symbol() -> Symbol {
+    Symbol::new("XRPUSDT").unwrap()
+}
+
+/// The middle of the book is 0.5: 400 units are an order's limit, 1,000 a position's.
+pub fn settings() -> Settings {
+    Settings {
+        policy: RiskPolicy {
+            instruments: vec![InstrumentPolicy {
+                instrument: Instrument {
+                    symbol: symbol(),
+                    tick_size: "0.0001".parse().unwrap(),
+                    quantity_step: "0.1".parse().unwrap(),
+                    quantity_min: "0.1".parse().unwrap(),
+                    quantity_max: "100000".parse().unwrap(),
+                    notional_min: "5".parse().unwrap(),
+                },
+                order_notional_max: "200".parse().unwrap(),
+                position_notional_max: "500".parse().unwrap(),
+                collar: Bps::new(100).unwrap(),
+            }],
+            book_age_ms_max: 1_000,
+            orders_open_max: 50,
+            daily_loss_max: "100".parse().unwrap(),
+        },
+        policy_hash: POLICY,
+        strategies: ["sample".parse().unwrap()].into(),
+        orders_per_second_max: 20,
+        orders_pending_max: 40,
+        orders_remembered_max: 1_000,
+        kill: KillState::Armed,
+        started_at: NOW,
+    }
+}
+
+pub struct Scene {
+    pub world: World,
+    pub guard: RiskGuard,
+    pub now: Timestamp,
+    pub number: u64,
+}
+
+impl Scene {
+    /// Started three seconds ago, and told nothing.
+    pub fn new(settings: Settings) -> Self {
+        let now = NOW.plus(Span::from_secs(3));
+        Self {
+            world: World::new(NOW),
+            guard: RiskGuard::new(settings),
+            now,
+            number: 0,
+        }
+    }
+
+    /// The same with a book and an account in which nothing is held.
+    pub fn ready() -> Self {
+        let mut scene = Self::new(settings());
+        scene.book("0.4999", "0.5001");
+        scene.status(status(&[]));
+        scene
+    }
+
+    pub fn wait(&mut self, millis: u64) {
+        self.now = self.now.plus(Span::from_millis(millis));
+    }
+
+    pub fn step(&mut self, input: Input) -> Effects {
+        self.guard.step(self.now, input).unwrap()
+    }
+
+    pub fn book(&mut self, bid: &str, ask: &str) {
+        let book = book(bid, ask, self.now);
+        let book = self
+            .world
+            .verified(ME, self.now, &BOOK, Some("XRPUSDT"), &book);
+        self.step(Input::Book(book));
+    }
+
+    pub fn status(&mut self, status: ExecutionStatus) -> Effects {
+        let status = self
+            .world
+            .verified(ME, self.now, &EXECUTION_STATUS, None, &status);
+        self.step(Input::Status(status))
+    }
+
+    pub fn report(&mut self, order: &Order) {
+        let report = report(order);
+        let report = self
+            .world
+            .verified(ME, self.now, &REPORT, Some("sample"), &report);
+        self.step(Input::Report(report));
+    }
+
+    /// A fresh order: buy 100 at 0.5.
+    pub fn order(&mut self) -> Order {
+        self.number += 1;
+        Order {
+            quantity: "100".parse().unwrap(),
+            policy: POLICY,
+            ..seals::order(self.number, self.now)
+        }
+    }
+
+    pub fn sealed(&mut self, order: &Order) -> Verified<Order> {
+        self.world.verified(ME, self.now, &ORDER, None, order)
+    }
+
+    pub fn judge(&mut self, order: &Order) -> Judgement {
+        let order = self.sealed(order);
+        self.step(Input::Order(order)).judgement.unwrap()
+    }
+
+    /// `None` for a permit, else why not. A permit comes with a verdict of yes and never without.
+    pub fn refusal(&mut self, order: &Order) -> Option<Reason> {
+        let judgement = self.judge(order);
+        match judgement.verdict.outcome {
+            Outcome::Passed => {
+                assert!(judgement.permit.is_some());
+                None
+            }
+            Outcome::Refused(reason) => {
+                assert!(judgement.permit.is_none());
+                Some(reason)
+            }
+        }
+    }
+}
+
+pub fn book(bid: &str, ask: &str, now: Timestamp) -> Book {
+    let level = |price: &str| Level {
+        price: price.parse().unwrap(),
+        quantity: "1000".parse().unwrap(),
+    };
+    Book::new(symbol(), vec![level(bid)], vec![level(ask)], 1, now).unwrap()
+}
+
+pub fn report(order: &Order) -> ExecutionReport {
+    ExecutionReport {
+        order: order.id,
+        strategy: order.strategy,
+        symbol: order.symbol,
+        side: order.side,
+        quantity: order.quantity,
+        filled: None,
+        status: OrderStatus::Accepted,
+        venue_order: None,
+        reason: None,
+        detail: Text::lossy(""),
+    }
+}
+
+/// Positions, open buys and open sells in units; the first row is of the strategy `sample`, the
+/// second of `other`.
+pub fn status(rows: &[(&str, Option<&str>, Option<&str>)]) -> ExecutionStatus {
+    let quantity = |text: &str| text.parse::<Quantity>().unwrap();
+    let rows = ["sample", "other"]
+        .iter()
+        .zip(rows)
+        .map(|(strategy, (position, buy, sell))| StrategyExposure {
+            strategy: strategy.parse().unwrap(),
+            symbol: symbol(),
+            position: position.parse::<Exposure>().unwrap(),
+            open_buy: buy.map(quantity),
+            open_sell: sell.map(quantity),
+        });
+    ExecutionStatus {
+        kill: KillState::Armed,
+        may_trade: true,
+        reason: None,
+        policy: POLICY,
+        day: 0,
+        loss: Usd::ZERO,
+        loss_max: "100".parse().unwrap(),
+        exposures: rows.collect(),
+        positions: vec![],
+        orders: vec![],
+        orders_open: 0,
+        orders_unknown: 0,
+        fills: 0,
+    }
+}
+
+pub fn opposite(order: Order) -> Order {
+    Order {
+        side: order.side.opposite(),
+        ..order
+    }
+}
+
+pub fn sell(order: Order, quantity: &str) -> Order {
+    Order {
+        side: Side::Sell,
+        quantity: quantity.parse().unwrap(),
+        ..order
+    }
+}
+
+pub fn order_id(number: u64) -> OrderId {
+    OrderId(u128::from(number).to_be_bytes())
+}

@@ -1,0 +1,189 @@
+//! The connection to the bus: sends, listens, and says what went wrong.
+//!
+//! The client library answers `Ok` for a message that was denied and keeps what is sent while
+//! disconnected until it can deliver it late. So nothing is sent unless the connection stands,
+//! nothing here waits without a time-out, and what the server reports is logged and counted.
+
+mod connect;
+mod inbox;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use portcullis_wire::SealError;
+use tokio::sync::watch;
+
+pub use connect::ConnectError;
+pub(crate) use inbox::listen;
+pub use inbox::{Inbox, Raw};
+
+use crate::Identity;
+use crate::shutdown::Faults;
+
+/// How long the bus may take for anything.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why something could not be sent or listened to.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// The connection does not stand. Nothing was kept for later.
+    #[error("not connected to the bus")]
+    Disconnected,
+    /// The connection does not take any more at the moment. Nothing was kept for later.
+    #[error("connection to the bus is congested")]
+    Congested,
+    /// The message could not be sealed.
+    #[error("seal a message")]
+    Seal(#[from] SealError),
+    /// The operating system gave no random id.
+    #[error("make a message id")]
+    Random(#[source] getrandom::Error),
+    /// The client library refused the message.
+    #[error("send on {subject}")]
+    Send {
+        /// Where it was going.
+        subject: String,
+        /// What the library said.
+        #[source]
+        cause: async_nats::PublishError,
+    },
+    /// Too many facts wait for the stream: no new work may be taken.
+    #[error("outbox is full: {0} facts wait for the stream")]
+    OutboxFull(usize),
+    /// The name does not fit the subject.
+    #[error("subject {0} needs exactly one name")]
+    Name(&'static str),
+    /// The subscription was not taken.
+    #[error("listen on {subject}")]
+    Listen {
+        /// To what.
+        subject: String,
+        /// What the library said.
+        #[source]
+        cause: async_nats::SubscribeError,
+    },
+    /// The bus did not answer in time.
+    #[error("the bus did not answer in {} s", TIMEOUT.as_secs())]
+    TimedOut,
+    /// The stream of facts or its consumer is not as it must be.
+    #[error("reach the stream of facts: {0}")]
+    Stream(String),
+}
+
+/// A connection. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Bus(Arc<Inner>);
+
+struct Inner {
+    client: async_nats::Client,
+    /// How often the connection was made; changes with each reconnect.
+    connections: watch::Receiver<u64>,
+}
+
+impl Bus {
+    /// Connects, trying again for as long as the server may need to start.
+    pub(crate) async fn connect(
+        identity: &Identity,
+        url: &str,
+        faults: &Faults,
+    ) -> Result<Self, ConnectError> {
+        let (client, connections) = connect::connect(identity, url, faults).await?;
+        Ok(Self(Arc::new(Inner {
+            client,
+            connections,
+        })))
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.0.client.connection_state(), State::Connected)
+    }
+
+    pub(crate) fn connections(&self) -> watch::Receiver<u64> {
+        self.0.connections.clone()
+    }
+
+    pub(crate) fn client(&self) -> &async_nats::Client {
+        &self.0.client
+    }
+
+    /// A subject for answers that nobody else may read.
+    pub(crate) fn inbox(&self) -> String {
+        self.0.client.new_inbox()
+    }
+
+    /// Hands the bytes to the connection, now or not at all.
+    pub(crate) fn send(&self, subject: String, bytes: Bytes) -> Result<(), BusError> {
+        if !self.is_connected() {
+            return Err(BusError::Disconnected);
+        }
+        let name = async_nats::Subject::from(subject);
+        // The only thing it waits for is room in a queue. The scheduler's budget must not look like
+        // a lack of room.
+        let sending = tokio::task::unconstrained(self.0.client.publish(name.clone(), bytes));
+        match sending.now_or_never() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(cause)) => Err(BusError::Send {
+                subject: name.to_string(),
+                cause,
+            }),
+            None => Err(BusError::Congested),
+        }
+    }
+
+    /// As [`Self::send`], with an id for the stream and a subject for its answer.
+    pub(crate) fn send_fact(
+        &self,
+        subject: &str,
+        message_id: &str,
+        reply: String,
+        bytes: Bytes,
+    ) -> Result<(), BusError> {
+        if !self.is_connected() {
+            return Err(BusError::Disconnected);
+        }
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
+        let sending =
+            self.0
+                .client
+                .publish_with_reply_and_headers(subject.to_owned(), reply, headers, bytes);
+        match tokio::task::unconstrained(sending).now_or_never() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(cause)) => Err(BusError::Send {
+                subject: subject.into(),
+                cause,
+            }),
+            None => Err(BusError::Congested),
+        }
+    }
+
+    pub(crate) async fn subscribe(
+        &self,
+        subject: String,
+    ) -> Result<async_nats::Subscriber, BusError> {
+        let subscribing = self.0.client.subscribe(subject.clone());
+        match tokio::time::timeout(TIMEOUT, subscribing).await {
+            Ok(Ok(subscriber)) => Ok(subscriber),
+            Ok(Err(cause)) => Err(BusError::Listen { subject, cause }),
+            Err(_) => Err(BusError::TimedOut),
+        }
+    }
+
+    /// Waits until what was handed over so far has left this process.
+    pub(crate) async fn flush(&self) -> Result<(), BusError> {
+        match tokio::time::timeout(TIMEOUT, self.0.client.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(BusError::Disconnected),
+            Err(_) => Err(BusError::TimedOut),
+        }
+    }
+
+    /// Ends the subscriptions and the connection, in that order.
+    pub(crate) async fn close(&self) {
+        // A connection that cannot end in order ends with the process.
+        let _ = tokio::time::timeout(TIMEOUT, self.0.client.drain()).await;
+    }
+}

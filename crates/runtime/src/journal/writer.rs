@@ -1,0 +1,246 @@
+//! The thread that writes a journal.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::scan::{GROUP_LENGTH_MAX, PREFIX_LENGTH, prefix};
+use super::{JournalError, QUEUE_LENGTH_MAX, RECORD_LENGTH_MAX};
+
+/// By how much the file grows.
+const STEP: u64 = 4 << 20;
+/// The file grows when less than this is left: between two groups, while nobody waits.
+const LEFT_MIN: u64 = 1 << 20;
+
+type Waiter = oneshot::Sender<Result<(), JournalError>>;
+
+enum Item {
+    Record(Vec<u8>),
+    /// Everything before it is waited for.
+    Waiter(Waiter),
+}
+
+#[derive(Default)]
+struct Waiting {
+    items: VecDeque<Item>,
+    bytes: usize,
+    waiters: usize,
+    closed: bool,
+    failed: Option<JournalError>,
+}
+
+pub(super) struct Queue {
+    path: PathBuf,
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
+            path: path.into(),
+            waiting: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Takes all of the records or none.
+    pub(super) fn push(
+        &self,
+        records: Vec<Vec<u8>>,
+        waiter: Option<Waiter>,
+    ) -> Result<(), JournalError> {
+        let mut bytes = 0_usize;
+        for record in &records {
+            if record.is_empty() || record.len() > RECORD_LENGTH_MAX {
+                return Err(JournalError::Length(record.len()));
+            }
+            bytes = bytes
+                .saturating_add(record.len())
+                .saturating_add(PREFIX_LENGTH);
+        }
+        let mut waiting = self.lock();
+        if let Some(error) = &waiting.failed {
+            return Err(error.clone());
+        }
+        if waiting.closed {
+            return Err(JournalError::Closed);
+        }
+        let total = waiting.bytes.saturating_add(bytes);
+        if total > QUEUE_LENGTH_MAX {
+            return Err(JournalError::Behind);
+        }
+        waiting.bytes = total;
+        waiting.items.extend(records.into_iter().map(Item::Record));
+        if let Some(waiter) = waiter {
+            waiting.items.push_back(Item::Waiter(waiter));
+            waiting.waiters = waiting.waiters.saturating_add(1);
+            drop(waiting);
+            self.wake.notify_one();
+        } else if total > QUEUE_LENGTH_MAX / 2 {
+            // Nobody waits, but memory is not the place for so much.
+            drop(waiting);
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.wake.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next group: bytes for `buffer` and who waits for them. `None` when all is written and
+    /// the journal is closed.
+    fn next_group(&self, buffer: &mut Vec<u8>) -> Option<Vec<Waiter>> {
+        let mut waiting = self.lock();
+        while waiting.waiters == 0 && !waiting.closed && waiting.bytes <= QUEUE_LENGTH_MAX / 2 {
+            waiting = self
+                .wake
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        buffer.clear();
+        let mut waiters = Vec::new();
+        while let Some(item) = waiting.items.pop_front() {
+            match item {
+                Item::Record(record) => {
+                    let length = record.len().saturating_add(PREFIX_LENGTH);
+                    if buffer.len().saturating_add(length) > GROUP_LENGTH_MAX {
+                        waiting.items.push_front(Item::Record(record));
+                        break;
+                    }
+                    // No record is longer than RECORD_LENGTH_MAX.
+                    let head = prefix(u32::try_from(record.len()).unwrap_or(u32::MAX), &record);
+                    buffer.extend_from_slice(&head);
+                    buffer.extend_from_slice(&record);
+                    waiting.bytes = waiting.bytes.saturating_sub(length);
+                }
+                Item::Waiter(waiter) => {
+                    waiting.waiters = waiting.waiters.saturating_sub(1);
+                    waiters.push(waiter);
+                }
+            }
+        }
+        let finished = waiting.closed && buffer.is_empty() && waiters.is_empty();
+        (!finished).then_some(waiters)
+    }
+
+    /// From now on every append fails with this error.
+    fn fail(&self, cause: io::Error) -> JournalError {
+        let error = JournalError::Write {
+            path: self.path.clone(),
+            cause: Arc::new(cause),
+        };
+        let mut waiting = self.lock();
+        waiting.failed = Some(error.clone());
+        let items = std::mem::take(&mut waiting.items);
+        waiting.bytes = 0;
+        waiting.waiters = 0;
+        drop(waiting);
+        for item in items {
+            if let Item::Waiter(waiter) = item {
+                // Whoever waited may have gone.
+                let _ = waiter.send(Err(error.clone()));
+            }
+        }
+        error
+    }
+}
+
+struct Writer {
+    file: File,
+    end: u64,
+    allocated: u64,
+}
+
+impl Writer {
+    fn write(&mut self, group: &[u8]) -> io::Result<()> {
+        let length = u64::try_from(group.len()).map_err(io::Error::other)?;
+        let end = self.end.saturating_add(length);
+        while self.allocated < end {
+            self.grow()?;
+        }
+        self.file.write_all_at(group, self.end)?;
+        self.file.sync_data()?;
+        self.end = end;
+        Ok(())
+    }
+
+    /// Writes zeroes rather than reserving space: blocks that are written for the first time would
+    /// make every sync change metadata.
+    fn grow(&mut self) -> io::Result<()> {
+        let step = usize::try_from(STEP).map_err(io::Error::other)?;
+        self.file.write_all_at(&vec![0; step], self.allocated)?;
+        self.file.sync_all()?;
+        self.allocated = self.allocated.saturating_add(STEP);
+        Ok(())
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.allocated.saturating_sub(self.end) < LEFT_MIN
+    }
+}
+
+pub(super) fn spawn(
+    file: File,
+    end: u64,
+    allocated: u64,
+    queue: Arc<Queue>,
+) -> io::Result<JoinHandle<()>> {
+    let mut writer = Writer {
+        file,
+        end,
+        allocated,
+    };
+    if writer.is_nearly_full() {
+        writer.grow()?;
+    }
+    std::thread::Builder::new()
+        .name("journal".into())
+        .spawn(move || run(&mut writer, &queue))
+}
+
+fn run(writer: &mut Writer, queue: &Queue) {
+    let mut buffer = Vec::with_capacity(GROUP_LENGTH_MAX);
+    while let Some(waiters) = queue.next_group(&mut buffer) {
+        let written = if buffer.is_empty() {
+            Ok(())
+        } else {
+            writer.write(&buffer)
+        };
+        let outcome = written.map_err(|cause| queue.fail(cause));
+        for waiter in waiters {
+            // Whoever waited may have gone.
+            let _ = waiter.send(outcome.clone());
+        }
+        let failed = match outcome {
+            Ok(()) if writer.is_nearly_full() => writer.grow().err().map(|cause| queue.fail(cause)),
+            Ok(()) => None,
+            Err(error) => Some(error),
+        };
+        if let Some(error) = failed {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(%error, cause, "journal stopped");
+            return;
+        }
+    }
+}

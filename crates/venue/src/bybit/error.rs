@@ -1,0 +1,196 @@
+//! What the venue's error codes mean for an order.
+
+/// A class of errors: what execution does next depends on it alone.
+///
+/// Source of the codes: the venue's API reference, v5, `error` and `enum#rejectreason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+pub enum VenueError {
+    /// The account lacks the money or the margin.
+    #[error("the account lacks funds")]
+    InsufficientFunds,
+    /// The price would pass the venue's or the order's limit.
+    #[error("the price would pass a limit")]
+    SlippageExceeded,
+    /// The venue does not accept such a request; sending it again changes nothing.
+    #[error("the venue does not accept such a request")]
+    Invalid,
+    /// The key, its rights, its address or the signature.
+    #[error("the venue does not accept the key or the signature")]
+    Authentication,
+    /// The time stamp is outside the receive window.
+    #[error("the time stamp is outside the receive window")]
+    ClockSkew,
+    /// An order of that client order id exists already: query it.
+    #[error("an order of that client order id exists already")]
+    Duplicate,
+    /// Too many requests; nothing was done.
+    #[error("too many requests")]
+    RateLimited,
+    /// The venue could not be reached or is in trouble, and says so for a request that changes
+    /// nothing.
+    #[error("the venue is in trouble")]
+    Network,
+    /// It may or may not have happened: query it, never send it again.
+    #[error("it may or may not have happened")]
+    Unknown,
+    /// There is no open order of that id: it never came, or it is over already. Only a query tells
+    /// which.
+    #[error("there is no open order of that id")]
+    NotFound,
+}
+
+impl VenueError {
+    /// Every class.
+    pub const ALL: &[Self] = &[
+        Self::InsufficientFunds,
+        Self::SlippageExceeded,
+        Self::Invalid,
+        Self::Authentication,
+        Self::ClockSkew,
+        Self::Duplicate,
+        Self::RateLimited,
+        Self::Network,
+        Self::Unknown,
+        Self::NotFound,
+    ];
+
+    /// The class of a `retCode`; `None` for 0, which is no error. A code that is not listed here
+    /// establishes nothing, so it is [`VenueError::Unknown`].
+    #[must_use]
+    pub const fn of_code(code: i64) -> Option<Self> {
+        Some(match code {
+            0 => return None,
+            110_004 | 110_006 | 110_007 | 110_012 | 110_014 | 110_044 | 110_045 | 110_052
+            | 110_053 | 170_033 | 170_131 => Self::InsufficientFunds,
+            30_208 | 30_209 | 110_003 | 170_193 | 170_194 | 170_371 | 170_372 => {
+                Self::SlippageExceeded
+            }
+            10_001 | 110_017 | 110_020 | 110_021 | 110_092 | 110_093 | 110_094 | 110_103
+            | 170_121 | 170_124 | 170_130 | 170_134 | 170_136 | 170_137 | 170_140 => Self::Invalid,
+            10_003 | 10_004 | 10_005 | 10_007 | 10_008 | 10_009 | 10_010 | 10_027 | 10_028
+            | 10_029 => Self::Authentication,
+            -1 | 10_002 => Self::ClockSkew,
+            110_072 | 170_141 => Self::Duplicate,
+            10_006 | 10_018 | 10_429 | 20_003 | 170_005 | 170_222 => Self::RateLimited,
+            10_016 | 10_019 | 170_032 => Self::Network,
+            110_001 | 110_008 | 110_010 | 170_213 => Self::NotFound,
+            // 10000, 10014, 170007, 170146, 170147 among them: the venue itself does not know.
+            _ => Self::Unknown,
+        })
+    }
+
+    /// The class of an HTTP status other than 200, where the body says nothing better.
+    #[must_use]
+    pub const fn of_http(status: u16) -> Option<Self> {
+        match status {
+            200 => None,
+            401 => Some(Self::Authentication),
+            // The venue answers 403 when an address sends too much.
+            403 | 429 => Some(Self::RateLimited),
+            500..=599 => Some(Self::Network),
+            _ => Some(Self::Unknown),
+        }
+    }
+
+    /// The class of the `rejectReason` that an order ended with; `None` where it names no error.
+    #[must_use]
+    pub fn of_reject_reason(reason: &str) -> Option<Self> {
+        match reason {
+            "" | "EC_NoError" | "EC_PerCancelRequest" => None,
+            "EC_NoImmediateQtyToFill"
+            | "EC_CancelForNoFullFill"
+            | "EC_NoEnoughQtyToFill"
+            | "EC_PostOnlyWillTakeLiquidity"
+            | "EC_ReachMarketPriceLimit"
+            | "EC_ReachRiskPriceLimit" => Some(Self::SlippageExceeded),
+            "EC_OrderNotExist" => Some(Self::NotFound),
+            "EC_DuplicatedClOrdID" => Some(Self::Duplicate),
+            _ => Some(Self::Invalid),
+        }
+    }
+
+    /// The class where the request was to place an order: a venue in trouble may have taken it.
+    #[must_use]
+    pub const fn on_order_entry(self) -> Self {
+        match self {
+            Self::Network => Self::Unknown,
+            Self::InsufficientFunds
+            | Self::SlippageExceeded
+            | Self::Invalid
+            | Self::Authentication
+            | Self::ClockSkew
+            | Self::Duplicate
+            | Self::RateLimited
+            | Self::Unknown
+            | Self::NotFound => self,
+        }
+    }
+
+    /// The stable code that logs and metrics use.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::InsufficientFunds => "INSUFFICIENT_FUNDS",
+            Self::SlippageExceeded => "SLIPPAGE_EXCEEDED",
+            Self::Invalid => "INVALID",
+            Self::Authentication => "AUTHENTICATION",
+            Self::ClockSkew => "CLOCK_SKEW",
+            Self::Duplicate => "DUPLICATE",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::Network => "NETWORK",
+            Self::Unknown => "UNKNOWN",
+            Self::NotFound => "NOT_FOUND",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_their_classes_and_what_is_not_listed_is_in_doubt() {
+        let cases = [
+            (0, None),
+            (110_007, Some(VenueError::InsufficientFunds)),
+            (110_003, Some(VenueError::SlippageExceeded)),
+            (10_001, Some(VenueError::Invalid)),
+            (10_004, Some(VenueError::Authentication)),
+            (10_002, Some(VenueError::ClockSkew)),
+            (110_072, Some(VenueError::Duplicate)),
+            (10_006, Some(VenueError::RateLimited)),
+            (10_016, Some(VenueError::Network)),
+            (10_000, Some(VenueError::Unknown)),
+            (170_146, Some(VenueError::Unknown)),
+            (170_147, Some(VenueError::Unknown)),
+            (110_001, Some(VenueError::NotFound)),
+            (987_654, Some(VenueError::Unknown)),
+            (i64::MIN, Some(VenueError::Unknown)),
+        ];
+        for (code, class) in cases {
+            assert_eq!(VenueError::of_code(code), class, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_venue_in_trouble_leaves_a_placed_order_in_doubt_and_nothing_else_changes() {
+        for class in VenueError::ALL {
+            let expected = if *class == VenueError::Network {
+                VenueError::Unknown
+            } else {
+                *class
+            };
+            assert_eq!(class.on_order_entry(), expected, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_error_on_placing_is_never_a_rejection() {
+        for status in [500, 502, 503, 504] {
+            let class = VenueError::of_http(status).map(VenueError::on_order_entry);
+            assert_eq!(class, Some(VenueError::Unknown), "{status}");
+        }
+        assert_eq!(VenueError::of_http(403), Some(VenueError::RateLimited));
+        assert_eq!(VenueError::of_http(200), None);
+    }
+}
