@@ -16,6 +16,8 @@ BUS = "nats"
 # The init job makes all identities, and has no network to send them anywhere.
 MAKER = "init"
 OFFLINE = {MAKER, "auditor"}
+# It serves nothing that could be asked.
+SILENT = {"sample-strategy"}
 # Which identities a container may mount beside the one that is named like it.
 IDENTITIES = {
     "provision": {"provisioner"},
@@ -88,7 +90,7 @@ def check_service(name, service):
     if "--admin" in command:
         yield "the exchange's admin port is open"
     runs_on = service.get("restart") == "unless-stopped"
-    if runs_on and not service.get("healthcheck"):
+    if runs_on and name not in SILENT and not service.get("healthcheck"):
         yield "nobody asks for its health"
     if runs_on and not service.get("stop_grace_period"):
         yield "it is killed when it should stop"

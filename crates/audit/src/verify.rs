@@ -16,7 +16,7 @@ use std::time::Duration;
 use audit_core::{ChainKey, Entry, Kind, Own, Positions};
 use portcullis_domain::{EnvelopeId, Hash, PrincipalName, Timestamp};
 use portcullis_wire::messages::{Checkpoint, Message};
-use portcullis_wire::{FRAME_LENGTH_MAX, FrameError, Header, Signed, Verifying, codec};
+use portcullis_wire::{FRAME_LENGTH_MAX, FrameError, Header, Placed, Signed, Verifying, codec};
 use serde::Serialize;
 
 use crate::log::{LogError, Problem, Stated, Walker};
@@ -176,9 +176,7 @@ impl Tally {
     fn take(&mut self, entry: &Entry<'_>) -> Result<(), Problem> {
         match self.positions.observe(entry).map_err(Problem::Misplaced)? {
             None => {
-                let same = portcullis_wire::inspect(entry.content)
-                    .is_ok_and(|(header, _)| says_the_same(entry, &header));
-                if !same {
+                if !Placed::inspect(entry.content).is_ok_and(|placed| says_the_same(entry, &placed)) {
                     return Err(Problem::Envelope);
                 }
             }
@@ -215,12 +213,12 @@ impl Tally {
     }
 }
 
-fn says_the_same(entry: &Entry<'_>, header: &Header) -> bool {
-    entry.subject == header.subject
-        && entry.source == header.source
-        && entry.boot == header.boot
-        && entry.seq == header.seq
-        && entry.id == header.id
+fn says_the_same(entry: &Entry<'_>, placed: &Placed<'_>) -> bool {
+    entry.subject == placed.subject
+        && entry.source.as_str() == placed.source
+        && entry.boot == placed.boot
+        && entry.seq == placed.seq
+        && entry.id == placed.id
 }
 
 /// An entry of a log, with bytes of its own.

@@ -115,7 +115,10 @@ impl Shell {
                 biased;
                 _ = shutdown.wait() => return,
                 raw = inboxes.control.recv() => raw.map(|raw| self.control(&raw)),
-                _ = ticks.tick() => Some(self.tick()),
+                _ = ticks.tick() => {
+                    self.tick();
+                    Some(())
+                }
                 raw = inboxes.news.recv() => raw.map(|raw| self.news(&raw)),
                 raw = inboxes.proposals.recv() => raw.map(|raw| self.proposal(&raw)),
             };

@@ -88,6 +88,7 @@ pub const fn next_step(reason: Reason) -> &'static str {
             "try again once the venue can be reached: nothing had left; `portcullis status`"
         }
         Reason::NeverArrived => "order again if you still want to: the venue never had that order",
+        Reason::ShuttingDown => "try again once the service runs again: `portcullis status`",
         Reason::JournalUnwritable => "free space on the disk under the state of execution",
     }
 }

@@ -219,14 +219,11 @@ impl Watcher {
 }
 
 /// The message, if its envelope holds and it comes for the first time.
-pub fn fresh<Me: Principal, P: Principal, M: Message>(
+pub fn fresh<Me: Principal, P: Principal, M: Message + Clone>(
     client: &Client<Me>,
     subject: &Subject<P, M>,
     raw: &Raw,
-) -> Option<M>
-where
-    M: Clone,
-{
+) -> Option<M> {
     let verified = client.open(subject, raw).and_then(Received::fresh)?;
     Some(verified.message().clone())
 }

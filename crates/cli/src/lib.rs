@@ -138,7 +138,9 @@ fn run(common: &Common, command: Command, output: &Output) -> Outcome {
             Command::Kill(kill) => commands::kill::run(&kill, dir, bus, output).await,
             Command::Audit(audit) => commands::audit::run(&audit, dir, output),
             Command::Healthcheck(healthcheck) => commands::healthcheck::run(&healthcheck, output),
-            Command::Container(container) => commands::container::run(&container, bus, output).await,
+            Command::Container(container) => {
+                commands::container::run(&container, bus, output).await
+            }
         }
     })
 }

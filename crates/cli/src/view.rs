@@ -371,7 +371,10 @@ impl View {
     #[must_use]
     pub fn totals(&self) -> Totals {
         if !self.from_counts {
-            let refusals = self.refusals.iter().map(|(reason, n)| (reason.code().to_owned(), *n));
+            let refusals = self
+                .refusals
+                .iter()
+                .map(|(reason, n)| (reason.code().to_owned(), *n));
             return Totals {
                 proposals: self.proposals,
                 permits: self.permits,
@@ -381,7 +384,11 @@ impl View {
             };
         }
         let count = |role: Role, name: &str| {
-            self.services.get(&role).and_then(|seen| seen.counts.get(name)).copied().unwrap_or(0)
+            self.services
+                .get(&role)
+                .and_then(|seen| seen.counts.get(name))
+                .copied()
+                .unwrap_or(0)
         };
         let mut refusals = BTreeMap::<String, u64>::new();
         for (name, n) in self.services.values().flat_map(|seen| &seen.counts) {
@@ -394,7 +401,10 @@ impl View {
             proposals: count(Role::Brain, "orders").saturating_add(count(Role::Brain, "refused")),
             permits: count(Role::RiskGuard, "permits"),
             orders: count(Role::Signer, "signed.place"),
-            fills: self.execution.as_ref().map_or(0, |(_, status)| status.fills),
+            fills: self
+                .execution
+                .as_ref()
+                .map_or(0, |(_, status)| status.fills),
             refusals,
         }
     }
@@ -402,7 +412,10 @@ impl View {
     /// How many entries the audit log has, by audit's own word.
     #[must_use]
     pub fn audit_entries(&self) -> Option<u64> {
-        let counted = self.services.get(&Role::Audit).and_then(|seen| seen.counts.get("durable"));
+        let counted = self
+            .services
+            .get(&Role::Audit)
+            .and_then(|seen| seen.counts.get("durable"));
         let stated = self.checkpoint.as_ref().map(|(_, last)| last.size);
         counted.copied().max(stated)
     }

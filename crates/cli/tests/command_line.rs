@@ -1,4 +1,5 @@
 //! The command as a process: what it prints, and how it ends.
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 use std::fs;
 use std::path::Path;
@@ -36,14 +37,30 @@ fn checkout() -> tempfile::TempDir {
 #[test]
 fn every_verb_teaches_with_examples_and_exit_codes() {
     let here = tempfile::tempdir().unwrap();
-    let verbs = ["", "dev init", "dev up", "status", "order", "order buy", "orders", "kill"];
+    let verbs = [
+        "",
+        "dev init",
+        "dev up",
+        "status",
+        "order",
+        "order buy",
+        "orders",
+        "kill",
+    ];
     for verb in verbs.iter().chain(&["audit verify", "audit tail"]) {
         let help = portcullis(here.path(), &format!("{verb} --help"));
         assert_eq!(help.status.code(), Some(0), "{verb}");
-        assert!(stdout(&help).contains("EXAMPLES"), "{verb}: {}", stdout(&help));
+        assert!(
+            stdout(&help).contains("EXAMPLES"),
+            "{verb}: {}",
+            stdout(&help)
+        );
     }
     let help = stdout(&portcullis(here.path(), "dev --help"));
-    assert!(!help.contains("run-child"), "what only `up` uses is not taught: {help}");
+    assert!(
+        !help.contains("run-child"),
+        "what only `up` uses is not taught: {help}"
+    );
 }
 
 #[test]
@@ -60,7 +77,10 @@ fn wrong_use_ends_with_2_and_says_what_would_be_right() {
     let cases = [
         ("kill", "--reason"),
         ("order buy XRPUSDT", "--quantity"),
-        ("order buy XRPUSDT --quantity 1 --notional 1", "cannot be used with"),
+        (
+            "order buy XRPUSDT --quantity 1 --notional 1",
+            "cannot be used with",
+        ),
         ("order buy XRPUSDT --quantity -1", "--quantity"),
         ("order hold XRPUSDT --quantity 1", "unrecognized subcommand"),
         ("dev up --feed live", "replay:FILE"),
@@ -71,7 +91,11 @@ fn wrong_use_ends_with_2_and_says_what_would_be_right() {
     for (line, expected) in cases {
         let output = portcullis(here.path(), line);
         assert_eq!(output.status.code(), Some(2), "{line}");
-        assert!(stderr(&output).contains(expected), "{line}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains(expected),
+            "{line}: {}",
+            stderr(&output)
+        );
         assert_eq!(stdout(&output), "", "{line}");
     }
 }
@@ -79,12 +103,23 @@ fn wrong_use_ends_with_2_and_says_what_would_be_right() {
 #[test]
 fn without_a_stack_every_verb_says_how_to_get_one() {
     let here = tempfile::tempdir().unwrap();
-    for verb in ["status", "orders", "order buy XRPUSDT --quantity 1", "kill --reason x"] {
+    for verb in [
+        "status",
+        "orders",
+        "order buy XRPUSDT --quantity 1",
+        "kill --reason x",
+    ] {
         let output = portcullis(here.path(), verb);
         assert_eq!(output.status.code(), Some(2), "{verb}");
         let said = stderr(&output);
-        assert!(said.contains("error: no .portcullis folder here or above"), "{verb}: {said}");
-        assert!(said.contains("next step: start the stack with ./scripts/up"), "{verb}: {said}");
+        assert!(
+            said.contains("error: no .portcullis folder here or above"),
+            "{verb}: {said}"
+        );
+        assert!(
+            said.contains("next step: start the stack with ./scripts/up"),
+            "{verb}: {said}"
+        );
     }
 }
 
@@ -95,7 +130,12 @@ fn an_error_for_a_script_is_one_json_object() {
     let value: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(value["schema"], "portcullis.error/1");
     assert_eq!(value["exit_code"], 2);
-    assert!(value["next_step"].as_str().unwrap().contains("./scripts/up"));
+    assert!(
+        value["next_step"]
+            .as_str()
+            .unwrap()
+            .contains("./scripts/up")
+    );
 }
 
 #[test]
@@ -105,12 +145,20 @@ fn init_makes_identities_once_beside_the_settings() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let value: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(value["realm"], "dev");
-    assert!(root.path().join(".portcullis/identity/operator-dev/signing.seed").is_file());
+    assert!(
+        root.path()
+            .join(".portcullis/identity/operator-dev/signing.seed")
+            .is_file()
+    );
 
     let before = fs::read(root.path().join(".portcullis/identity/nkeys.toml")).unwrap();
     let again = portcullis(root.path(), "dev init");
     assert_eq!(again.status.code(), Some(2));
-    assert!(stderr(&again).contains("holds development identities already"), "{}", stderr(&again));
+    assert!(
+        stderr(&again).contains("holds development identities already"),
+        "{}",
+        stderr(&again)
+    );
     let after = fs::read(root.path().join(".portcullis/identity/nkeys.toml")).unwrap();
     assert_eq!(before, after);
 }
@@ -120,7 +168,11 @@ fn init_without_settings_says_what_is_missing() {
     let here = tempfile::tempdir().unwrap();
     let output = portcullis(here.path(), "dev init");
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("with a risk-policy.toml"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("with a risk-policy.toml"),
+        "{}",
+        stderr(&output)
+    );
     assert!(!here.path().join(".portcullis").exists());
 }
 
@@ -130,14 +182,26 @@ fn a_stack_that_is_not_running_is_told_from_one_that_is_not_there() {
     portcullis(root.path(), "dev init");
     let output = portcullis(root.path(), "status");
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("nothing has been started"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("nothing has been started"),
+        "{}",
+        stderr(&output)
+    );
     // A port where nobody listens, as after a stop.
     let ports = "nats = 1\nnats_monitor = 2\nexchange = 3\n";
     fs::write(root.path().join(".portcullis/run/ports.toml"), ports).unwrap();
     let output = portcullis(root.path(), "kill --reason drill");
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("tls://127.0.0.1:1 does not answer"), "{}", stderr(&output));
-    assert!(stderr(&output).contains("Execution also stops by itself"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("tls://127.0.0.1:1 does not answer"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
+        stderr(&output).contains("Execution also stops by itself"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -149,7 +213,10 @@ fn no_secret_is_ever_printed() {
         portcullis(root.path(), "audit verify"),
         portcullis(root.path(), "status --json"),
     ];
-    let said: String = outputs.iter().map(|output| stdout(output) + &stderr(output)).collect();
+    let said: String = outputs
+        .iter()
+        .map(|output| stdout(output) + &stderr(output))
+        .collect();
     let folder = root.path().join(".portcullis");
     let secrets = [
         "exchange/trading.secret",
@@ -173,5 +240,8 @@ fn a_log_that_is_not_there_is_an_error_and_not_a_verified_one() {
     let output = portcullis(root.path(), "audit verify --json");
     assert_eq!(output.status.code(), Some(1));
     let value: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert!(value["error"].as_str().unwrap().starts_with("verify "), "{value}");
+    assert!(
+        value["error"].as_str().unwrap().starts_with("verify "),
+        "{value}"
+    );
 }

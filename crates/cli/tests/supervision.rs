@@ -1,5 +1,10 @@
 //! `portcullis dev up` with the real bus and services that only pretend: what it does when they
 //! crash, refuse to start, or lose their supervisor.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may panic, in its helpers too"
+)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -15,8 +20,14 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const SERVICES: [&str; 6] =
-    ["market-data", "audit", "signer", "risk-guard", "execution", "brain"];
+const SERVICES: [&str; 6] = [
+    "market-data",
+    "audit",
+    "signer",
+    "risk-guard",
+    "execution",
+    "brain",
+];
 
 /// A program that takes the arguments of a service or of the exchange, and answers that it is well.
 const PRETENDER: &str = r#"#!/usr/bin/env python3
@@ -50,8 +61,11 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config");
         fs::create_dir(root.path().join("config")).unwrap();
-        fs::copy(shipped.join("risk-policy.toml"), root.path().join("config/risk-policy.toml"))
-            .unwrap();
+        fs::copy(
+            shipped.join("risk-policy.toml"),
+            root.path().join("config/risk-policy.toml"),
+        )
+        .unwrap();
         fs::create_dir(root.path().join("bin")).unwrap();
         let world = Self { root };
         for name in SERVICES.iter().chain(&["paper-exchange"]) {
@@ -72,10 +86,22 @@ impl World {
 
     fn command(&self, more: &[&str]) -> Command {
         let nats = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/nats-server");
-        assert!(nats.is_file(), "{} is missing: run ./scripts/tools run", nats.display());
+        assert!(
+            nats.is_file(),
+            "{} is missing: run ./scripts/tools run",
+            nats.display()
+        );
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command
-            .args(["dev", "up", "--json", "--headless", "--no-strategy", "--binaries", "bin"])
+            .args([
+                "dev",
+                "up",
+                "--json",
+                "--headless",
+                "--no-strategy",
+                "--binaries",
+                "bin",
+            ])
             .args(more)
             .env("PORTCULLIS_NATS_SERVER", nats)
             .current_dir(self.root.path())
@@ -92,7 +118,8 @@ impl World {
     }
 
     fn pid(&self, name: &str) -> Option<Pid> {
-        let text = fs::read_to_string(self.folder().join("run").join(format!("{name}.pid"))).ok()?;
+        let text =
+            fs::read_to_string(self.folder().join("run").join(format!("{name}.pid"))).ok()?;
         Pid::from_raw(text.trim().parse().ok()?)
     }
 
@@ -173,7 +200,10 @@ fn is_event(value: &Value, event: &str) -> bool {
 fn is_gone(pid: Pid) -> bool {
     // A child of a killed supervisor may stay a zombie where nobody reaps: that runs no more.
     let state = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok();
-    let zombie = state.and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('Z')));
+    let zombie = state.and_then(|stat| {
+        stat.rsplit_once(") ")
+            .map(|(_, rest)| rest.starts_with('Z'))
+    });
     test_kill_process(pid).is_err() || zombie == Some(true)
 }
 
@@ -186,7 +216,10 @@ fn a_crashed_service_is_started_again_and_said_so_and_a_stop_leaves_nobody() {
         assert!(ready["ports"]["health"][name].as_u64().is_some(), "{ready}");
     }
     let ports = fs::read_to_string(world.folder().join("run/ports.toml")).unwrap();
-    assert!(ports.contains(&format!("nats = {}", ready["ports"]["nats"])), "{ports}");
+    assert!(
+        ports.contains(&format!("nats = {}", ready["ports"]["nats"])),
+        "{ports}"
+    );
 
     let before = world.pid("brain").unwrap();
     kill_process(before, Signal::KILL).unwrap();
@@ -218,8 +251,14 @@ fn a_service_with_a_wrong_configuration_stops_everything_and_its_error_is_shown(
     let error = stack.wait_for(|event| event["schema"] == "portcullis.error/1");
     let text = error["error"].as_str().unwrap();
     assert!(text.starts_with("signer ended (exit code 2)"), "{text}");
-    assert!(text.contains("unknown key") && text.contains("correct config/signer.toml"), "{text}");
-    assert!(!text.contains("level"), "the log for machines is not for people: {text}");
+    assert!(
+        text.contains("unknown key") && text.contains("correct config/signer.toml"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("level"),
+        "the log for machines is not for people: {text}"
+    );
     assert_eq!(stack.exit_code(), Some(1));
     assert_eq!(world.pids(), []);
 }
@@ -267,7 +306,10 @@ fn a_port_that_is_taken_is_named_with_the_way_out() {
         let refused = world.command(&[option, &port]).output().unwrap();
         assert_eq!(refused.status.code(), Some(1));
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(said.contains(&format!("port {port} is taken by another program")), "{said}");
+        assert!(
+            said.contains(&format!("port {port} is taken by another program")),
+            "{said}"
+        );
         assert!(said.contains(option), "{said}");
     }
 }

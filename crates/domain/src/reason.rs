@@ -107,6 +107,8 @@ reasons! {
     VenueUnreachable = "VENUE_UNREACHABLE",
     /// The venue never had the order, and can no longer get it.
     NeverArrived = "NEVER_ARRIVED",
+    /// The service is stopping.
+    ShuttingDown = "SHUTTING_DOWN",
     /// The disk under the journal does not take more.
     JournalUnwritable = "JOURNAL_UNWRITABLE",
 }

@@ -8,12 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use execution_core::{Effect, Effects, Execution, Fault, Input, Settings};
 use portcullis_domain::{KillCause, KillState, OrderId, Span};
 use portcullis_runtime::{
-    BusError, Durable, Inbox, Journal, JournalError, Latch, Raw, Service, StateDir, metrics,
+    BusError, Ending, Durable, Inbox, Journal, JournalError, Latch, Raw, Service, StateDir, metrics,
     tracing,
 };
 use portcullis_wire::codec::CodecError;
@@ -36,6 +36,8 @@ const TICK: Duration = Duration::from_millis(25);
 const STATUS_EVERY: u64 = 10;
 /// How often the venue's clock is looked after, in ticks.
 const CLOCK_EVERY: u64 = 20;
+/// How long cancelling what is open may take when the process is asked to end.
+const STOP_MAX: Duration = Duration::from_secs(10);
 /// The most messages that wait for the loop, for each inbox.
 const INBOX: usize = 4_096;
 /// The most orders whose context is remembered for traces and correlation.
@@ -274,10 +276,22 @@ impl Shell {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut tick: u64 = 0;
+        let mut stop_by: Option<Instant> = None;
         loop {
+            if let Some(stop_by) = stop_by
+                && (self.core.is_idle() || Instant::now() >= stop_by)
+            {
+                return Ok(());
+            }
             tokio::select! {
                 biased;
-                _ = shutdown.wait() => return Ok(()),
+                ending = shutdown.wait(), if stop_by.is_none() => {
+                    if matches!(ending, Ending::Fault(_)) {
+                        return Ok(());
+                    }
+                    self.step(Input::Stop).await?;
+                    stop_by = Some(Instant::now() + STOP_MAX);
+                }
                 Some(raw) = self.control.recv() => self.control(&raw).await?,
                 _ = ticks.tick() => {
                     tick = tick.wrapping_add(1);

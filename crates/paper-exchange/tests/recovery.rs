@@ -1,5 +1,7 @@
 //! What survives: `kill -9` under load, a torn journal, a full disk.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::io::Write;

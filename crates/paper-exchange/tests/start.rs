@@ -1,5 +1,7 @@
 //! Starting and stopping: what is refused, in which words, with which exit code.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::os::unix::fs::PermissionsExt;

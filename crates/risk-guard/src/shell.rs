@@ -139,7 +139,10 @@ impl Shell {
                 biased;
                 _ = shutdown.wait() => return,
                 raw = inboxes.kills.recv() => raw.map(|raw| self.kill(&raw)),
-                _ = ticks.tick() => Some(self.tick()),
+                _ = ticks.tick() => {
+                    self.tick();
+                    Some(())
+                }
                 raw = inboxes.accounts.recv() => raw.map(|raw| self.account(&raw)),
                 raw = inboxes.news.recv() => raw.map(|raw| self.news(&raw)),
                 raw = inboxes.orders.recv() => raw.map(|raw| self.order(&raw)),

@@ -18,7 +18,7 @@ const BATCH: usize = 256;
 /// The pause before the consumer is asked again after an error.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Facts in the order of the stream. One that is not acknowledged comes again after 30 s, or after
+/// Facts in the order of the stream. One that is not acknowledged comes again after 5 s, or after
 /// a restart, so the recorder must know what it has.
 pub struct FactsConsumer {
     bus: Bus,

@@ -2,19 +2,26 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 
+use crate::bus::Bus;
 use crate::service::StartError;
 use crate::{file, telemetry};
 
 /// Whether the service does its work. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Health(Arc<Mutex<Readiness>>);
+pub(crate) struct Health(Arc<Inner>);
+
+struct Inner {
+    readiness: Mutex<Readiness>,
+    /// Without its connection no service does its work, whatever it says.
+    bus: OnceLock<Bus>,
+}
 
 struct Readiness {
     ready: bool,
@@ -23,14 +30,27 @@ struct Readiness {
 
 impl Health {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Readiness {
+        let readiness = Readiness {
             ready: false,
             detail: "starting".into(),
-        })))
+        };
+        Self(Arc::new(Inner {
+            readiness: Mutex::new(readiness),
+            bus: OnceLock::new(),
+        }))
+    }
+
+    pub(crate) fn watch(&self, bus: Bus) {
+        // It is set once, at the start.
+        let _ = self.0.bus.set(bus);
     }
 
     pub(crate) fn set(&self, ready: bool, detail: &str) {
-        let mut readiness = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readiness = self
+            .0
+            .readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if readiness.ready == ready && readiness.detail == detail {
             return;
         }
@@ -80,7 +100,17 @@ pub(crate) async fn serve(
 }
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
-    let readiness = health.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let readiness = health
+        .0
+        .readiness
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    if health.0.bus.get().is_some_and(|bus| !bus.is_connected()) {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not connected to the bus\n".into(),
+        );
+    }
     let code = if readiness.ready {
         StatusCode::OK
     } else {

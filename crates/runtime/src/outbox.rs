@@ -51,7 +51,7 @@ struct State {
     waiting: VecDeque<Entry>,
     /// The number of the first entry; each fact has one, from 0.
     first: u64,
-    /// The number of the next entry to send.
+    /// The number of the next entry to send; set back to the first to send everything again.
     next: u64,
     /// Nothing is sent before, after the stream refused something.
     pause_until: Option<Instant>,
@@ -229,7 +229,7 @@ impl Outbox {
                 "stream refused a fact"
             );
             metrics::counter!("portcullis_facts_refused_total").increment(1);
-            self.go_back(&mut state);
+            state.next = state.first;
             state.pause_until = Instant::now().checked_add(REFUSED_PAUSE);
             return;
         }
@@ -262,22 +262,14 @@ impl Outbox {
         self.pump(&mut state);
     }
 
-    /// From the oldest again, in order.
-    #[expect(clippy::unused_self, reason = "reads as what the outbox does")]
-    fn go_back(&self, state: &mut State) {
-        state.next = state.first;
-    }
-
     /// Sends again what was not answered in time, and reports how much waits.
     fn tick(&self) -> bool {
         let mut state = self.lock();
         let oldest = state.waiting.front().and_then(|entry| entry.sent_at);
-        if oldest.is_some_and(|sent_at| sent_at.elapsed() > ANSWER_TIMEOUT) {
-            tracing::warn!(
-                waiting = state.waiting.len(),
-                "the stream does not answer: sending again"
-            );
-            self.go_back(&mut state);
+        let lost = oldest.is_some_and(|sent_at| sent_at.elapsed() > ANSWER_TIMEOUT);
+        if lost && state.next > state.first && self.0.bus.is_connected() {
+            tracing::warn!(waiting = state.waiting.len(), "the stream does not answer");
+            state.next = state.first;
         }
         let waiting = u32::try_from(state.waiting.len()).unwrap_or(u32::MAX);
         metrics::gauge!("portcullis_outbox_waiting").set(f64::from(waiting));
@@ -300,7 +292,7 @@ async fn run(outbox: Outbox, mut answers: Subscriber, mut connections: watch::Re
                     return;
                 }
                 let mut state = outbox.lock();
-                outbox.go_back(&mut state);
+                state.next = state.first;
                 outbox.pump(&mut state)
             }
             () = outbox.0.wake.notified() => false,

@@ -31,3 +31,76 @@ pub fn load(path: &Path) -> Result<(RiskPolicy, Hash), ConfigError> {
 pub fn hash(policy: &RiskPolicy) -> Result<Hash, codec::CodecError> {
     Ok(Hash(Sha256::digest(codec::encode(policy)?).into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = r#"
+book_age_ms_max = 2000
+orders_open_max = 20
+daily_loss_max = "250"
+
+[[instruments]]
+order_notional_max = "1000"
+position_notional_max = "5000"
+collar = 100
+
+[instruments.instrument]
+symbol = "BTCUSDT"
+tick_size = "0.1"
+quantity_step = "0.001"
+quantity_min = "0.001"
+quantity_max = "100"
+notional_min = "5"
+"#;
+
+    fn load_text(text: &str) -> Result<(RiskPolicy, Hash), ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("risk-policy.toml");
+        std::fs::write(&path, text).unwrap();
+        load(&path)
+    }
+
+    #[test]
+    fn comments_and_order_do_not_count_and_every_value_does() {
+        let (policy, hash) = load_text(POLICY).unwrap();
+        assert_eq!(policy.orders_open_max, 20);
+        let reordered = POLICY.replace(
+            "book_age_ms_max = 2000\norders_open_max = 20\n",
+            "# note\norders_open_max = 20\nbook_age_ms_max = 2000\n",
+        );
+        assert_ne!(reordered, POLICY);
+        assert_eq!(load_text(&reordered).unwrap().1, hash);
+        for (old, new) in [
+            ("= 20\n", "= 21\n"),
+            ("\"250\"", "\"251\""),
+            ("= 100\n", "= 101\n"),
+        ] {
+            assert_ne!(
+                load_text(&POLICY.replace(old, new)).unwrap().1,
+                hash,
+                "{new}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_policy_that_makes_no_sense_is_refused_with_everything_that_is_wrong() {
+        let twice = POLICY.replace("= 2000", "= 0").replace("= 20\n", "= 0\n");
+        let (_, entry) = POLICY.split_once("[[instruments]]").unwrap();
+        let twice = format!("{twice}\n[[instruments]]{entry}");
+        let said = load_text(&twice).unwrap_err().to_string();
+        for problem in [
+            "instruments.BTCUSDT is listed twice",
+            "book_age_ms_max is 0",
+            "orders_open_max is 0",
+        ] {
+            assert!(said.contains(problem), "{said}");
+        }
+        let unknown = load_text(&format!("extra = 1\n{POLICY}"))
+            .unwrap_err()
+            .to_string();
+        assert!(unknown.contains(":1: unknown field `extra`"), "{unknown}");
+    }
+}

@@ -19,6 +19,10 @@ const AGE_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// Retries of a publisher come sooner.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 
+/// Audit acknowledges after one sync of its disk. What it had in hand when it was killed comes again
+/// this long afterwards.
+const ACK_WAIT: Duration = Duration::from_secs(5);
+
 /// Why the stream of facts is not as it must be.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
@@ -177,7 +181,7 @@ fn consumer_config() -> pull::Config {
         deliver_policy: DeliverPolicy::All,
         ack_policy: AckPolicy::Explicit,
         replay_policy: ReplayPolicy::Instant,
-        ack_wait: Duration::from_secs(30),
+        ack_wait: ACK_WAIT,
         max_deliver: -1,
         max_ack_pending: 1_000,
         max_batch: 256,
@@ -225,6 +229,7 @@ fn compare_consumers(
             found.filter_subject.is_empty() && found.filter_subjects.is_empty(),
         ),
         ("max_deliver", found.max_deliver <= 0),
+        ("ack_wait", wanted.ack_wait == found.ack_wait),
     ];
     differing("the consumer", &same)
 }

@@ -218,6 +218,7 @@ impl<P: ServiceRole> Service<P> {
         let client = Client::start(identity, &args.bus, boot, telemetry, faults.clone()).await?;
         tokio::spawn(clock::watch(*client.clock(), faults));
         let outbox = Outbox::start(client.bus().clone()).await?;
+        health.watch(client.bus().clone());
         let shared = Shared {
             outbox,
             health,
@@ -349,7 +350,7 @@ impl<P: ServiceRole> Service<P> {
             );
         }
         self.close().await;
-        self.telemetry().shutdown();
+        self.telemetry().shutdown().await;
         match faults.shutdown().ending() {
             Some(Ending::Fault(fault)) => Err(fault),
             Some(Ending::Asked) | None => Ok(()),

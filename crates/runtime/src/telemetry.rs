@@ -95,13 +95,14 @@ impl Telemetry {
         Span(self.0.tracer.start_with_context(name, &parent))
     }
 
-    /// Sends what is still waiting, for as long as the exporter's own time-out allows.
-    pub(crate) fn shutdown(&self) {
+    /// Sends what is still waiting, for at most a second: a collector that is away must not hold up
+    /// the end.
+    pub(crate) async fn shutdown(&self) {
         let provider = self.0.provider.clone();
-        let ended =
-            std::thread::spawn(move || provider.shutdown_with_timeout(Duration::from_secs(1)));
-        // Traces are for reading later; a collector that is away must not hold up the end.
-        drop(ended);
+        let patience = Duration::from_secs(1);
+        let ending = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(patience));
+        // What was not sent by then is lost.
+        let _ = tokio::time::timeout(patience, ending).await;
     }
 }
 

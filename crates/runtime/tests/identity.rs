@@ -1,4 +1,8 @@
 //! Identities as they are made: complete, closed to others, and each with its own links only.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -30,7 +30,7 @@ mod text;
 mod verify;
 mod window;
 
-pub use frame::{FRAME_LENGTH_MAX, Frame, FrameError, Header, SEALS_MAX, VERSION, inspect};
+pub use frame::{FRAME_LENGTH_MAX, Frame, FrameError, Header, Placed, SEALS_MAX, VERSION, inspect};
 pub use keys::{EpochRoot, KeyId, KeyRing, Link, LinkKey, Realm};
 pub use order_id::order_id;
 pub use seal::{Context, SealError, Sealed, Sealer};

@@ -110,14 +110,14 @@ impl Drop for Writer {
 }
 
 fn write(mut log: Log, mut receiver: mpsc::Receiver<Work>, said: &watch::Sender<Progress>) {
-    let mut group = Vec::new();
     let mut work = receiver.blocking_recv();
     while let Some(first) = work.take() {
-        group.clear();
+        let mut group = Vec::new();
         let mut checkpoint = None;
         let mut next = Some(first);
         while let Some(piece) = next.take() {
             match piece {
+                Work::Records(records) if group.is_empty() => group = records,
                 Work::Records(records) => group.extend_from_slice(&records),
                 // A checkpoint may only follow what it is over.
                 Work::Checkpoint(signed) => checkpoint = Some(signed),

@@ -45,7 +45,7 @@ EXAMPLES
 pub enum Audit {
     /// Verify the whole log, offline
     #[command(after_help = VERIFY_EXAMPLES)]
-    Verify(Verify),
+    Verify(Box<Verify>),
     /// Show the last entries
     #[command(after_help = TAIL_EXAMPLES)]
     Tail(Tail),

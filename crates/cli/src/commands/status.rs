@@ -16,8 +16,8 @@ EXAMPLES
   portcullis status --watch            again each second, until Ctrl-C
   portcullis status --json | jq .standing
 
-The counts of proposals, permits, orders and fills begin when this command does: leave --watch open
-to see them move.
+Proposals, permits, orders and refusals are what brain, risk-guard and signer counted since they
+started; fills are those since the record of execution began.
 
 EXIT CODES
   0 every service answered   8 some did not   7 none did   1 the bus does not answer";
@@ -49,10 +49,17 @@ pub async fn run(
     output: &Output,
 ) -> Outcome {
     let mut watcher = Watcher::open(&Where::find(dir, bus)?).await?;
-    let spoke = |view: &View| Role::SERVICES.iter().all(|role| view.services.contains_key(role));
+    watcher.view.from_counts = true;
+    let spoke = |view: &View| {
+        Role::SERVICES
+            .iter()
+            .all(|role| view.services.contains_key(role))
+    };
     watcher.watch_until(PATIENCE, spoke).await;
     // Audit signs a checkpoint when its log has grown, at most once a second.
-    watcher.watch_until(CHECKPOINT_PATIENCE, |view| view.checkpoint.is_some()).await;
+    watcher
+        .watch_until(CHECKPOINT_PATIENCE, |view| view.checkpoint.is_some())
+        .await;
     let mut painted = 0;
     loop {
         painted = show(&watcher.view, painted, output);

@@ -7,9 +7,9 @@ use portcullis_wire::messages::{ExecutionStatus, Position};
 use portcullis_wire::principal::Role;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{View, cause_words};
+use super::{Totals, View, cause_words};
 use crate::output::{Output, Tone, clock_time, rfc3339};
 
 /// The services that hold a latch of the kill switch.
@@ -81,6 +81,7 @@ impl View {
     #[must_use]
     pub fn screen(&self, now: Timestamp, processes: &Processes, output: &Output) -> Vec<String> {
         let head = |text: &str| output.paint(Tone::Head, &format!("{text:<11}"));
+        let totals = self.totals();
         let mut lines = vec![self.standing_line(now, output)];
         if let Some((at, status)) = &self.execution {
             lines.push(format!("{}{}", head("day"), day_line(status, output)));
@@ -93,10 +94,10 @@ impl View {
             lines.push(format!(
                 "{}proposals {} · permits {} · orders {} · fills {} · open {} · {}",
                 head("orders"),
-                self.proposals,
-                self.permits,
-                self.orders,
-                self.fills,
+                totals.proposals,
+                totals.permits,
+                totals.orders,
+                totals.fills,
                 status.orders_open,
                 output.paint(tone, &unknown),
             ));
@@ -114,7 +115,7 @@ impl View {
         } else {
             lines.push(format!("{}execution has not spoken yet", head("day")));
         }
-        lines.push(format!("{}{}", head("refusals"), self.refusals_line()));
+        lines.push(format!("{}{}", head("refusals"), refusals_line(&totals)));
         lines.push(format!("{}{}", head("audit"), self.audit_line(now, output)));
         lines.push(format!(
             "{}{}",
@@ -152,13 +153,14 @@ impl View {
             Standing::Waiting(why) => format!("WAITING {why}"),
             Standing::Silent => "WAITING execution is silent".to_owned(),
         };
+        let totals = self.totals();
         let mut parts = vec![
             format!("{} {standing}", clock_time(now)),
-            count("proposals", self.proposals),
-            count("permits", self.permits),
-            count("orders", self.orders),
-            count("fills", self.fills),
-            format!("refusals {}", self.refusals_line()),
+            count("proposals", totals.proposals),
+            count("permits", totals.permits),
+            count("orders", totals.orders),
+            count("fills", totals.fills),
+            format!("refusals {}", refusals_line(&totals)),
         ];
         if let Some((_, status)) = &self.execution {
             parts.push(format!("position {}", positions_line(&status.positions)));
@@ -188,11 +190,7 @@ impl View {
             Standing::Waiting(why) => ("waiting", Some(why)),
             Standing::Silent => ("silent", Some("execution is silent".to_owned())),
         };
-        let refusals: Map<_, _> = self
-            .refusals
-            .iter()
-            .map(|(reason, n)| (reason.code().to_owned(), json!(n)))
-            .collect();
+        let totals = self.totals();
         let status = self.execution.as_ref().map(|(_, status)| status);
         let checkpoint = self.checkpoint.as_ref().map(
             |(_, last)| json!({ "size": last.size, "head": last.head, "at": rfc3339(last.at) }),
@@ -211,16 +209,17 @@ impl View {
                 "loss": status.loss,
                 "loss_max": status.loss_max,
             })),
-            "proposals": self.proposals,
-            "permits": self.permits,
-            "orders": self.orders,
-            "fills": self.fills,
-            "refusals": refusals,
+            "proposals": totals.proposals,
+            "permits": totals.permits,
+            "orders": totals.orders,
+            "fills": totals.fills,
+            "refusals": totals.refusals,
             "violations": self.violations,
             "orders_open": status.map(|status| status.orders_open),
             "orders_unknown": status.map(|status| status.orders_unknown),
             "positions": status.map(|status| &status.positions),
             "audit": {
+                "entries": self.audit_entries(),
                 "checkpoint": checkpoint,
                 "verified": self.checkpoint.is_some() && self.checkpoint_problem.is_none(),
                 "problem": self.checkpoint_problem,
@@ -240,30 +239,19 @@ impl View {
         output.paint(tone, &text)
     }
 
-    fn refusals_line(&self) -> String {
-        if self.refusals.is_empty() {
-            return "none".to_owned();
-        }
-        let mut by_count: Vec<_> = self.refusals.iter().collect();
-        by_count.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
-        let parts: Vec<_> = by_count
-            .iter()
-            .map(|(reason, n)| format!("{reason} {n}"))
-            .collect();
-        format!("{}: {}", self.refusals_total(), parts.join(" · "))
-    }
-
     fn audit_line(&self, now: Timestamp, output: &Output) -> String {
         if let Some(problem) = &self.checkpoint_problem {
             return output.paint(Tone::Bad, &format!("PROBLEM: {problem}"));
         }
+        let entries = self.audit_entries().unwrap_or(0);
         let Some((at, last)) = &self.checkpoint else {
-            return "no verified checkpoint yet".to_owned();
+            // Audit signs one when its log has grown.
+            return format!("{entries} entries, no new checkpoint while watching");
         };
         let head: String = last.head.to_string().chars().take(12).collect();
         let age = seconds(now.since(*at));
         format!(
-            "{} entries, checkpoint verified {age} ago, head {head}…",
+            "{entries} entries, checkpoint over {} verified {age} ago, head {head}…",
             last.size
         )
     }
@@ -310,6 +298,7 @@ impl View {
                 "age_ms": seen.map(|seen| now.since(seen.at).as_millis()),
                 "kill": seen.and_then(|seen| seen.kill),
                 "policy": seen.and_then(|seen| seen.policy),
+                "counts": seen.map(|seen| &seen.counts),
             });
             (role.name().to_owned(), value)
         };
@@ -326,6 +315,22 @@ impl View {
 
 fn count(name: &str, number: u64) -> String {
     format!("{name} {number}")
+}
+
+fn refusals_line(totals: &Totals) -> String {
+    let mut by_count: Vec<_> = totals.refusals.iter().collect();
+    if by_count.is_empty() {
+        return "none".to_owned();
+    }
+    by_count.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+    let sum = by_count
+        .iter()
+        .fold(0_u64, |sum, (_, n)| sum.saturating_add(**n));
+    let parts: Vec<_> = by_count
+        .iter()
+        .map(|(reason, n)| format!("{reason} {n}"))
+        .collect();
+    format!("{sum}: {}", parts.join(" · "))
 }
 
 /// An amount to the cent, for reading only.

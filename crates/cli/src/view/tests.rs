@@ -166,3 +166,42 @@ fn what_is_remembered_is_bounded() {
     assert_eq!(remembered.known.len(), ORDERS_REMEMBERED_MAX);
     assert!(!remembered.insert(OrderId((ORDERS_REMEMBERED_MAX as u128).to_be_bytes())));
 }
+
+#[test]
+fn somebody_who_has_only_begun_to_watch_sees_what_the_services_counted() {
+    let count = |name: &str, value| portcullis_wire::messages::Count {
+        name: Text::lossy(name),
+        value,
+    };
+    let status = |counts| ServiceStatus {
+        ready: true,
+        detail: Text::lossy(""),
+        kill: None,
+        policy: None,
+        counts,
+    };
+    let mut view = View {
+        from_counts: true,
+        ..View::default()
+    };
+    let brain = status(vec![
+        count("orders", 7),
+        count("refused", 3),
+        count("refused.RATE_LIMIT", 3),
+    ]);
+    view.status(NOW, Role::Brain, &brain);
+    let guard = status(vec![count("permits", 5), count("refused.RATE_LIMIT", 2)]);
+    view.status(NOW, Role::RiskGuard, &guard);
+    view.status(NOW, Role::Signer, &status(vec![count("signed.place", 4)]));
+    view.status(NOW, Role::Audit, &status(vec![count("durable", 99)]));
+    let totals = view.totals();
+    assert_eq!(
+        (totals.proposals, totals.permits, totals.orders),
+        (10, 5, 4)
+    );
+    assert_eq!(
+        totals.refusals,
+        BTreeMap::from([("RATE_LIMIT".to_owned(), 5)])
+    );
+    assert_eq!(view.audit_entries(), Some(99));
+}

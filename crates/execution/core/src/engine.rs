@@ -41,6 +41,8 @@ pub struct Settings {
 pub struct Execution {
     pub(crate) settings: Settings,
     pub(crate) kill: KillState,
+    /// Whether the process is about to end in order.
+    pub(crate) stopping: bool,
     pub(crate) orders: Orders,
     pub(crate) ledger: Ledger,
     pub(crate) heartbeat: Option<(Heartbeat, Timestamp)>,
@@ -66,6 +68,7 @@ impl Execution {
         Self {
             settings,
             kill,
+            stopping: false,
             orders: Orders::default(),
             ledger: Ledger::default(),
             heartbeat: None,
@@ -181,9 +184,16 @@ impl Execution {
             } => {
                 self.account(out, asked_at, &open, fills, &positions, now)?;
             }
+            Input::Stop => self.stop(out, now)?,
             Input::Tick => self.tick(out, now)?,
         }
         Ok(effects)
+    }
+
+    /// Whether no order is open, under way or in doubt.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.orders.live_count() == 0
     }
 
     /// The account that execution gives of itself.

@@ -12,6 +12,9 @@ impl Execution {
         if !self.kill.may_trade() {
             return Err(Reason::KillSwitch);
         }
+        if self.stopping {
+            return Err(Reason::ShuttingDown);
+        }
         if !self.reconciled {
             return Err(Reason::NotReconciled);
         }

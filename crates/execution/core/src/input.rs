@@ -156,6 +156,8 @@ pub enum Input {
         /// All positions that are not flat; the same before and after the other queries.
         positions: Vec<(Symbol, Exposure)>,
     },
+    /// The process is about to end: nothing new leaves, and what is open is cancelled.
+    Stop,
     /// Time passes.
     Tick,
 }

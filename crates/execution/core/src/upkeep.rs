@@ -40,15 +40,24 @@ impl Execution {
             cause,
             detail,
         }));
+        self.stand_down(out, Reason::KillSwitch, now)
+    }
+
+    pub(crate) fn stop(&mut self, out: &mut Effects, now: Timestamp) -> Result<(), Fault> {
+        self.stopping = true;
+        self.stand_down(out, Reason::ShuttingDown, now)
+    }
+
+    /// Refuses what has not left and cancels what has.
+    fn stand_down(
+        &mut self,
+        out: &mut Effects,
+        reason: Reason,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         let waiting: Vec<OrderId> = self.orders.accepted().map(|entry| entry.order.id).collect();
         for order in waiting {
-            self.end(
-                out,
-                order,
-                OrderStatus::Refused,
-                Some(Reason::KillSwitch),
-                "",
-            )?;
+            self.end(out, order, OrderStatus::Refused, Some(reason), "")?;
         }
         self.cancel_at = now;
         self.cancel_all(out, now);
@@ -86,7 +95,7 @@ impl Execution {
         self.resolve_doubts(out, now);
         let heard_at = self.heartbeat.map_or(self.started_at, |(_, at)| at);
         let silent = now.since(heard_at) > SILENCE_MAX;
-        let cancelling = !self.kill.may_trade() || silent;
+        let cancelling = !self.kill.may_trade() || self.stopping || silent;
         if cancelling {
             self.cancel_all(out, now);
         }

@@ -583,6 +583,18 @@ fn kill_refuses_what_waits_and_cancels_what_is_open_until_nothing_is() {
 }
 
 #[test]
+fn stopping_cancels_what_is_open_and_takes_nothing_new() {
+    let mut bench = Bench::ready();
+    bench.send(1);
+    assert!(!bench.execution.is_idle());
+    let effects = bench.step(Input::Stop);
+    assert!(effects.contains(&Effect::CancelAll { symbol: xrp() }));
+    assert_eq!(reports(&bench.permit(&order(2, NOW))), refused(Reason::ShuttingDown));
+    bench.step(Input::Venue(venue(1, VenueState::Cancelled, None)));
+    assert!(bench.execution.is_idle());
+}
+
+#[test]
 fn silence_cancels_what_is_open_after_five_seconds() {
     let mut bench = Bench::ready();
     bench.send(1);

@@ -90,16 +90,18 @@ impl Engine {
             let Some(best) = best.filter(|best| reaches(order, best.price())) else {
                 break;
             };
-            if order.reduce_only {
-                let closable = self.closable(order);
-                if closable.is_zero() {
-                    return true;
-                }
-                left = left.min(closable);
+            // Trading with an order of one's own changes what is left to close, so ask each time.
+            let wanted = if order.reduce_only {
+                left.min(self.closable(order))
+            } else {
+                left
+            };
+            if wanted.is_zero() {
+                break;
             }
             let qty = match best {
                 Counterparty::Market { price, qty } => {
-                    let qty = qty.min(left);
+                    let qty = qty.min(wanted);
                     self.trade(now, order.seq, price, qty, false, effects);
                     if let Some(market) = self.markets.get_mut(&order.symbol) {
                         market.book.consume(other, price, qty);
@@ -113,7 +115,7 @@ impl Engine {
                     let Some(qty) = self.executable(now, resting, effects) else {
                         continue;
                     };
-                    let qty = qty.min(left);
+                    let qty = qty.min(wanted);
                     self.trade(now, order.seq, price, qty, false, effects);
                     self.fill_resting(now, resting, qty, effects);
                     qty

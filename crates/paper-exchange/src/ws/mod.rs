@@ -2,5 +2,6 @@
 
 pub(crate) mod depth;
 pub(crate) mod hub;
+mod publish;
 pub(crate) mod socket;
 pub(crate) mod topic;

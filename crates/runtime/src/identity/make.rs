@@ -231,22 +231,8 @@ fn fill(folder: &Path, roster: &Roster, server_names: &[&str]) -> Result<Made, M
             ("client.pem", certificate.as_bytes()),
             ("client.key", key.as_bytes()),
             ("nkey.seed", seed.as_bytes()),
-            (
-                "links.toml",
-                if held.is_empty() {
-                    b"link = []\n"
-                } else {
-                    held.as_bytes()
-                },
-            ),
-            (
-                "trust.toml",
-                if trust.is_empty() {
-                    b"key = []\n"
-                } else {
-                    trust.as_bytes()
-                },
-            ),
+            ("links.toml", held.as_bytes()),
+            ("trust.toml", trust.as_bytes()),
         ];
         for (file, bytes) in files {
             write(&own.join(file), bytes)?;

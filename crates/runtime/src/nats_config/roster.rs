@@ -57,10 +57,7 @@ impl Roster {
                 return Err(RosterError::Name(name.into()));
             }
         }
-        for symbol in symbols
-            .iter()
-            .filter(|symbol| symbol.as_str().contains('.'))
-        {
+        if let Some(symbol) = symbols.iter().find(|symbol| symbol.as_str().contains('.')) {
             return Err(RosterError::Symbol(symbol.as_str().into()));
         }
         unique("strategy", &strategies)?;

@@ -342,7 +342,7 @@ impl Engine {
     ) -> Result<&'a Order, Reason> {
         let policy = self.licence(now)?;
         let EnclosedPermit { permit, order } = permit.ok_or(Reason::OrderSeal)?;
-        if permit.message().order != order.frame() {
+        if permit.frame() != frame || permit.message().order != order.frame() {
             return Err(Reason::OrderSeal);
         }
         if permit.message().policy != policy || order.message().policy != policy {

@@ -284,18 +284,18 @@ fn a_permit_for_another_order_than_the_request_encloses_is_refused() {
     let (first, second) = (desk.order(1), desk.order(2));
     let request = desk.ask(&first);
     let sealed = desk.seal(&request);
-    let open = |desk: &mut Desk, order| {
-        let permit = desk.world.permit(desk.now, order);
-        let (permit, order) = desk
-            .world
-            .open_permit("signer", desk.now, &permit.frame)
-            .unwrap();
+    let SignAction::Place { permit: own } = &request.action else {
+        panic!("not a request to place")
+    };
+    let foreign = desk.world.permit(desk.now, &second).frame;
+    let mut open = |frame: &[u8]| {
+        let (permit, order) = desk.world.open_permit("signer", desk.now, frame).unwrap();
         EnclosedPermit {
             permit: permit.either(),
             order: order.either(),
         }
     };
-    let (one, other) = (open(&mut desk, &first), open(&mut desk, &second));
+    let (one, other) = (open(own), open(&foreign));
     let mixed = EnclosedPermit {
         permit: one.permit.clone(),
         order: other.order.clone(),

@@ -77,6 +77,8 @@ pub struct Parts {
     pub symbols: Vec<Symbol>,
     /// The collector of traces, if any.
     pub otlp: Option<String>,
+    /// Further arguments for the exchange.
+    pub exchange_arguments: Vec<String>,
 }
 
 impl Parts {
@@ -146,6 +148,7 @@ impl Parts {
                 }
             }
         }
+        arguments.extend(self.exchange_arguments.iter().map(Into::into));
         Spec {
             name: EXCHANGE,
             program: self.binaries.join(EXCHANGE),
@@ -232,7 +235,7 @@ fn not_recorded<'a>(file: &Path, symbols: &'a [Symbol]) -> impl Iterator<Item = 
         .file_name()
         .unwrap_or_default()
         .to_string_lossy()
-        .into_owned();
+        .to_uppercase();
     let told = symbols.iter().any(|symbol| name.contains(symbol.as_str()));
     symbols
         .iter()
@@ -311,6 +314,7 @@ mod tests {
             feed,
             symbols: vec![Symbol::new("XRPUSDT").unwrap()],
             otlp: None,
+            exchange_arguments: vec!["--seed=7".into()],
         }
     }
 
@@ -369,16 +373,27 @@ mod tests {
         }
         let ports = Ports::default();
         let replay = line(&parts(FeedSource::Replay("x.zip".into())).exchange(&ports));
-        assert!(replay.ends_with("--replay x.zip --loop"), "{replay}");
+        assert!(
+            replay.ends_with("--replay x.zip --loop --seed=7"),
+            "{replay}"
+        );
         let both = [
             Symbol::new("BTCUSDT").unwrap(),
             Symbol::new("XRPUSDT").unwrap(),
         ];
         let lacks = |name| -> Vec<_> { not_recorded(Path::new(name), &both).collect() };
-        assert_eq!(lacks("d/2024-12-01_XRPUSDT_ob500.data.zip"), [&both[0]]);
+        for name in [
+            "d/2024-12-01_XRPUSDT_ob500.data.zip",
+            "xrpusdt-ob500.data.zip",
+        ] {
+            assert_eq!(lacks(name), [&both[0]]);
+        }
         assert!(lacks("recording.zip").is_empty());
         let generate = line(&parts(FeedSource::Generate).exchange(&ports));
-        assert!(generate.ends_with("--generate XRPUSDT"), "{generate}");
+        assert!(
+            generate.ends_with("--generate XRPUSDT --seed=7"),
+            "{generate}"
+        );
     }
 
     #[test]

@@ -66,6 +66,10 @@ pub struct Up {
     /// Collector of traces (OTLP over HTTP), such as http://127.0.0.1:4318
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
+    /// A further argument for the simulated exchange, such as --order-rate-per-second=100; may be
+    /// given several times
+    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
+    exchange_argument: Vec<String>,
 }
 
 /// How often the summary is shown.
@@ -146,6 +150,7 @@ fn parts(up: &Up, dir: Option<&Path>) -> Result<Parts, Failure> {
         binaries,
         feed: up.feed.clone(),
         otlp: up.otlp.clone(),
+        exchange_arguments: up.exchange_argument.clone(),
     })
 }
 

@@ -1,5 +1,5 @@
 //! A signer at work in a small deployment.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![expect(dead_code, reason = "each test binary uses its own part")]
 
 use portcullis_domain::{Hash, KillState, Order, Reason, Span, Timestamp};
 use portcullis_testkit::World;

@@ -1,7 +1,5 @@
 //! Who is let in.
 
-mod common;
-
 use std::error::Error;
 use std::fs;
 use std::io::Read;
@@ -9,7 +7,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::raw::{RawConnection, handshake, tls_config};
+use crate::raw::{RawConnection, handshake, tls_config};
 use portcullis_runtime::identity::make;
 use portcullis_runtime::nats_config::development_roster;
 use portcullis_runtime::{Client, ConnectError, StartError};

@@ -1,10 +1,8 @@
 //! A service on the real bus: what it sends, refuses, reports and survives.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{http_get, metric, recv, service, service_args};
+use crate::common::{http_get, metric, recv, service, service_args};
 use portcullis_domain::{KillState, Side, Symbol, Timestamp};
 use portcullis_runtime::{BusError, Client, Ending, Service, StartError};
 use portcullis_testkit::bus::{BusServer, wait_until};
@@ -102,6 +100,9 @@ async fn nothing_is_sent_while_disconnected_and_nothing_comes_late() {
     wait_until("the connection to be seen as lost", || {
         !guard.is_connected()
     });
+    guard.set_ready(true, "guarding");
+    let ready = http_get(guard.health_address(), "/readyz").await;
+    assert_eq!(ready, (503, "not connected to the bus\n".into()));
     for number in 2..20 {
         let refused = guard.publish(&HEARTBEAT, None, &heartbeat(number), None, None);
         assert!(
@@ -117,6 +118,10 @@ async fn nothing_is_sent_while_disconnected_and_nothing_comes_late() {
     wait_until("both connections", || {
         guard.is_connected() && execution.is_connected()
     });
+    assert_eq!(
+        http_get(guard.health_address(), "/readyz").await,
+        (200, "guarding\n".into())
+    );
     // Execution's subscription is there again once something comes through it.
     let mut number = 100;
     let next = loop {

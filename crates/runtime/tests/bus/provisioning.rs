@@ -1,10 +1,8 @@
 //! The stream of facts is created once and never changed.
 
-mod common;
-
 use std::time::Duration;
 
-use common::service;
+use crate::common::service;
 use portcullis_domain::{StrategyId, Symbol};
 use portcullis_runtime::nats_config::{OperatorId, PROVISIONER, Roster, development_roster};
 use portcullis_runtime::provision::{ProvisionError, provision};

@@ -1,9 +1,7 @@
 //! A reply subject is a subject that the *server* publishes on, and it never checks whether the one
 //! who named it could. Accounts keep such answers at home; here each known way out is tried.
 
-mod common;
-
-use common::raw::RawConnection;
+use crate::raw::RawConnection;
 use portcullis_testkit::bus::{BusServer, wait_until};
 
 struct Attack {
@@ -42,7 +40,7 @@ impl Attack {
         assert_eq!(first.errors, Vec::<String>::new());
         let message = match first.messages.into_iter().next() {
             Some(message) => message,
-            None => common::until_message(&mut self.provisioner),
+            None => crate::common::until_message(&mut self.provisioner),
         };
         serde_json::from_slice(&message.payload).unwrap()
     }
@@ -73,7 +71,7 @@ fn victim(server: &BusServer, name: &str, subject: &str) -> RawConnection {
 fn expect_marker_first(victim: &mut RawConnection, server: &BusServer, from: &str, subject: &str) {
     let mut rightful = RawConnection::connect(server, from);
     assert!(rightful.publish(subject, "", "marker").errors.is_empty());
-    let first = common::until_message(victim);
+    let first = crate::common::until_message(victim);
     assert_eq!(
         String::from_utf8_lossy(&first.payload),
         "marker",
@@ -99,7 +97,7 @@ async fn stream_data_cannot_be_delivered_into_a_command() {
     audit.say("SUB _INBOX.audit.> 1\r\n");
     let own = audit.publish(request, "_INBOX.audit.x", pull);
     let own = own.messages.into_iter().next();
-    let own = own.unwrap_or_else(|| common::until_message(&mut audit));
+    let own = own.unwrap_or_else(|| crate::common::until_message(&mut audit));
     assert_eq!(String::from_utf8_lossy(&own.payload), "fact");
     assert_eq!(attack.delivered(), 1);
     expect_marker_first(
@@ -174,7 +172,7 @@ async fn an_answer_cannot_be_turned_into_a_fact() {
         audit.say("SUB _INBOX.audit.> 1\r\n");
         let own = audit.publish(request, "_INBOX.audit.x", "");
         if own.messages.is_empty() {
-            common::until_message(&mut audit);
+            crate::common::until_message(&mut audit);
         }
     }
     attack.record_fact();
@@ -197,6 +195,6 @@ async fn a_tenant_that_sees_everything_of_its_own_sees_nothing_of_others() {
     );
     let own = execution.publish("evt.execution.notice", "_INBOX.execution.own", "fact");
     let first = own.messages.into_iter().next();
-    let first = first.unwrap_or_else(|| common::until_message(&mut execution));
+    let first = first.unwrap_or_else(|| crate::common::until_message(&mut execution));
     assert_eq!(first.subject, "_INBOX.execution.own");
 }

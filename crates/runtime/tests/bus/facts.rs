@@ -1,10 +1,8 @@
 //! Facts reach their readers and the stream, through the real server.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{fill, recv, service};
+use crate::common::{fill, recv, service};
 use portcullis_runtime::{BusError, Client, Service};
 use portcullis_testkit::bus::BusServer;
 use portcullis_wire::principal::{Audit, Execution, Operator, RiskGuard, Strategy};
@@ -62,7 +60,7 @@ async fn one_publish_reaches_the_stream_and_every_reader_and_is_acknowledged() {
 
     // Each reader got it once: the next thing that comes is the next fact.
     let next = execution
-        .fact(&FILL, Some("sample"), &common::fill(2), None, None)
+        .fact(&FILL, Some("sample"), &crate::common::fill(2), None, None)
         .unwrap();
     for inbox in [&mut at_guard, &mut at_operator, &mut at_sample] {
         assert_eq!(&recv(inbox).await.bytes[..], &next.frame[..]);
@@ -184,8 +182,8 @@ async fn acknowledged(execution: &Service<Execution>, count: u64) {
 }
 
 async fn alarms(execution: &Service<Execution>) -> u64 {
-    let text = common::http_get(execution.health_address(), "/metrics")
+    let text = crate::common::http_get(execution.health_address(), "/metrics")
         .await
         .1;
-    common::metric(&text, "portcullis_facts_duplicate_alarm_total").unwrap_or(0)
+    crate::common::metric(&text, "portcullis_facts_duplicate_alarm_total").unwrap_or(0)
 }

@@ -1,7 +1,4 @@
 //! What the tests of this crate share.
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
-pub mod raw;
 
 use std::time::Duration;
 
@@ -10,6 +7,8 @@ use portcullis_domain::{
 };
 use portcullis_runtime::{Inbox, Raw, Service, ServiceArgs, ServiceRole};
 use portcullis_testkit::bus::BusServer;
+
+use crate::raw::{Message, RawConnection};
 
 /// Arguments of a service with a state folder beside the server's.
 pub fn service_args(server: &BusServer, name: &str) -> ServiceArgs {
@@ -51,7 +50,7 @@ pub fn fill(number: u64) -> Fill {
 }
 
 /// The next message that comes.
-pub fn until_message(connection: &mut raw::RawConnection) -> raw::Message {
+pub fn until_message(connection: &mut RawConnection) -> Message {
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     loop {
         let answer = connection.say("");

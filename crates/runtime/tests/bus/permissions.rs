@@ -1,10 +1,8 @@
 //! What the server lets each principal do: exactly what the table of subjects says.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::raw::RawConnection;
+use crate::raw::RawConnection;
 use portcullis_domain::PrincipalName;
 use portcullis_runtime::nats_config::{
     MONITOR, PROVISIONER, development_roster, principals, receives, subjects_of,
@@ -244,7 +242,7 @@ fn brain_cannot_reach_execution() {
             .errors
             .is_empty()
     );
-    let arrived = common::until_message(&mut execution);
+    let arrived = crate::common::until_message(&mut execution);
     assert_eq!(
         (arrived.subject.as_str(), arrived.payload.as_slice()),
         ("cmd.execution.execute", &b"permit"[..])
@@ -264,7 +262,7 @@ fn a_strategy_hears_nothing_of_another() {
     let mut execution = RawConnection::connect(&server, "execution");
     execution.publish("evt.execution.fill.sample", "", "not yours");
     execution.publish("evt.execution.fill.trader", "", "yours");
-    assert_eq!(common::until_message(&mut trader).payload, b"yours");
+    assert_eq!(crate::common::until_message(&mut trader).payload, b"yours");
 }
 
 #[test]

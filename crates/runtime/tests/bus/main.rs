@@ -1,0 +1,15 @@
+//! Everything that claims to work with the bus, against the real server.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod admission;
+mod common;
+mod facts;
+mod injection;
+mod permissions;
+mod provisioning;
+mod raw;
+mod services;
