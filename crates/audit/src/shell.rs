@@ -116,7 +116,12 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         shell.service.set_ready(false, &stop.to_string());
         shell.service.fail(stop);
     }
-    shell.service.stop().await?;
+    let Shell {
+        service, writer, ..
+    } = shell;
+    // Waits until all that was handed over is on disk.
+    tokio::task::block_in_place(|| drop(writer));
+    service.stop().await?;
     Ok(())
 }
 
@@ -230,14 +235,16 @@ impl Shell {
         finished.await.unwrap_or_else(|_| {
             tracing::warn!("the disk did not finish in time; the stream brings the facts again");
             Ok(())
-        })
+        })?;
+        // The writer finishes what it has got before the process ends.
+        self.step(Input::Ending).await
     }
 
     async fn hand_over(&mut self) -> Result<(), Stop> {
         if self.records.is_empty() {
             return Ok(());
         }
-        let records = std::mem::take(&mut self.records);
+        let records = std::mem::replace(&mut self.records, self.writer.buffer());
         self.writer.append(records).await.map_err(Stop::Writer)
     }
 

@@ -176,7 +176,8 @@ impl Tally {
     fn take(&mut self, entry: &Entry<'_>) -> Result<(), Problem> {
         match self.positions.observe(entry).map_err(Problem::Misplaced)? {
             None => {
-                if !Placed::inspect(entry.content).is_ok_and(|placed| says_the_same(entry, &placed)) {
+                if !Placed::inspect(entry.content).is_ok_and(|placed| says_the_same(entry, &placed))
+                {
                     return Err(Problem::Envelope);
                 }
             }

@@ -1,7 +1,7 @@
 //! What the journal holds: changes of state, together with the facts that announce them, in one
 //! entry each, so that a crash never keeps one without the other.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use execution_core::Record;
 use portcullis_domain::EnvelopeId;
@@ -151,46 +151,28 @@ impl History {
     }
 }
 
-/// Turns the stream's count of acknowledgements, which follows the order of sending, into the number
-/// before which every fact of the journal is acknowledged.
+/// Turns the place through which the stream has this start's facts into the number before which it
+/// has every fact of the journal.
 #[derive(Debug, Default)]
 pub struct Acknowledgements {
-    /// The numbers of the facts that were sent and not acknowledged, in the order of sending.
-    sent: VecDeque<u64>,
-    counted: u64,
-    before: u64,
-    beyond: BTreeSet<u64>,
+    /// Places and numbers of this start's facts that are not acknowledged, in order.
+    sealed: VecDeque<(u64, u64)>,
 }
 
 impl Acknowledgements {
-    /// `before` is how far the journal already says so.
-    pub fn new(before: u64) -> Self {
-        Self {
-            before,
-            ..Self::default()
-        }
+    /// A fact was journaled under a number.
+    pub fn journaled(&mut self, seq: u64, number: u64) {
+        self.sealed.push_back((seq, number));
     }
 
-    /// A fact was handed to the outbox.
-    pub fn sent(&mut self, number: u64) {
-        self.sent.push_back(number);
-    }
-
-    /// The stream has acknowledged so many since the start; answers how far that reaches, if it
-    /// reaches further than before.
-    pub fn count(&mut self, acknowledged: u64) -> Option<u64> {
-        while self.counted < acknowledged {
-            let Some(number) = self.sent.pop_front() else {
-                break;
-            };
-            self.beyond.insert(number);
-            self.counted = self.counted.saturating_add(1);
+    /// The stream has everything through this place; answers how far that reaches in the journal,
+    /// if it reaches further than before.
+    pub fn through(&mut self, seq: u64) -> Option<u64> {
+        let mut reached = None;
+        while let Some((_, number)) = self.sealed.pop_front_if(|(sealed, _)| *sealed <= seq) {
+            reached = Some(number.saturating_add(1));
         }
-        let reached = self.before;
-        while self.beyond.remove(&self.before) {
-            self.before = self.before.saturating_add(1);
-        }
-        (self.before > reached).then_some(self.before)
+        reached
     }
 }
 
@@ -257,15 +239,17 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_reach_as_far_as_there_is_no_gap() {
-        let mut acknowledgements = Acknowledgements::new(0);
-        for number in [1, 0, 3, 2] {
-            acknowledgements.sent(number);
+    fn acknowledgements_of_places_reach_as_far_in_the_journal() {
+        let mut acknowledgements = Acknowledgements::default();
+        // Places 2 and 5 were notices that the journal does not hold.
+        for (seq, number) in [(1, 40), (3, 41), (4, 42), (6, 43)] {
+            acknowledgements.journaled(seq, number);
         }
-        assert_eq!(acknowledgements.count(1), None, "1 is, 0 is not");
-        assert_eq!(acknowledgements.count(2), Some(2));
-        assert_eq!(acknowledgements.count(3), None);
-        assert_eq!(acknowledgements.count(9), Some(4));
+        assert_eq!(acknowledgements.through(0), None);
+        assert_eq!(acknowledgements.through(3), Some(42));
+        assert_eq!(acknowledgements.through(5), Some(43));
+        assert_eq!(acknowledgements.through(5), None);
+        assert_eq!(acknowledgements.through(6), Some(44));
     }
 
     #[test]

@@ -66,25 +66,23 @@ impl Shell {
         if !step.records.is_empty() || !facts.is_empty() {
             let entries = encode_step(&step.records, &facts).map_err(ShellError::Encode)?;
             let durable = self.journal.append(entries);
-            let mut numbered = Vec::with_capacity(facts.len());
-            for sealed in facts {
-                numbered.push((self.facts, sealed));
+            for sealed in &facts {
+                self.acknowledgements.journaled(sealed.seq, self.facts);
                 self.facts = self.facts.saturating_add(1);
             }
-            // The fact of a permit goes out at once, and the signer is asked at once: journal,
+            // The fact of a permit is handed over at once, and the signer is asked at once: journal,
             // audit and signer work side by side, and the order waits for all three.
             let mut orders = Vec::with_capacity(prepared.len());
             for (index, order, permit) in prepared.into_iter().rev() {
-                if index < numbered.len() {
-                    let (number, sealed) = numbered.remove(index);
-                    self.outbox.send(number, sealed, false);
+                if index < facts.len() {
+                    self.service.fact_sealed(facts.remove(index))?;
                 }
                 orders.push(order.id);
                 self.ask_signature(&order, permit).await?;
             }
             let written = Written {
                 durable,
-                facts: numbered,
+                facts,
                 prepared: orders,
             };
             // A disk so slow that this is full cannot carry trading.

@@ -7,14 +7,13 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use execution_core::{Effect, Effects, Execution, Fault, Input, Settings};
 use portcullis_domain::{KillCause, KillState, OrderId, Span};
 use portcullis_runtime::{
-    BusError, Ending, Durable, Inbox, Journal, JournalError, Latch, Raw, Service, StateDir, metrics,
-    tracing,
+    BusError, Durable, Ending, Inbox, Journal, JournalError, Latch, Raw, Service, StateDir,
+    metrics, tracing,
 };
 use portcullis_wire::codec::CodecError;
 use portcullis_wire::messages::Notice;
@@ -95,35 +94,10 @@ pub(crate) struct Story {
     pub(crate) traceparent: String,
 }
 
-/// Facts on their way to the stream, with the numbers that the journal knows them by.
-#[derive(Clone)]
-pub(crate) struct Outbox {
-    pub(crate) service: Service<Role>,
-    pub(crate) sent: Arc<Mutex<Acknowledgements>>,
-}
-
-impl Outbox {
-    pub(crate) fn send(&self, number: u64, sealed: Sealed, again: bool) {
-        // One lock around both, so that the numbers follow the order of sending.
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        let handed = if again {
-            self.service.fact_again(sealed)
-        } else {
-            self.service.fact_sealed(sealed)
-        };
-        match handed {
-            Ok(()) => sent.sent(number),
-            // It stays unacknowledged in the journal; but a full outbox means that nothing is
-            // recorded any more.
-            Err(error) => self.service.fail(error),
-        }
-    }
-}
-
 /// Something that waits for the disk.
 pub(crate) struct Written {
     pub(crate) durable: Durable,
-    pub(crate) facts: Vec<(u64, Sealed)>,
+    pub(crate) facts: Vec<Sealed>,
     pub(crate) prepared: Vec<OrderId>,
 }
 
@@ -132,8 +106,8 @@ pub(crate) struct Shell {
     pub(crate) core: Execution,
     pub(crate) latch: Latch,
     pub(crate) journal: Journal,
-    pub(crate) outbox: Outbox,
     pub(crate) facts: u64,
+    pub(crate) acknowledgements: Acknowledgements,
     pub(crate) written: mpsc::Sender<Written>,
     pub(crate) venue: Venue,
     pub(crate) stories: BTreeMap<OrderId, Story>,
@@ -171,35 +145,16 @@ impl Shell {
             kill = %latch.state(), "journal replayed"
         );
 
-        let before = history
-            .facts
-            .saturating_sub(history.unacknowledged.len() as u64);
-        let sent = Arc::new(Mutex::new(Acknowledgements::new(before)));
-        let outbox = Outbox {
-            service: service.clone(),
-            sent,
-        };
         // First of all what an earlier process recorded and may not have said.
-        for (number, sealed) in history.unacknowledged {
-            outbox.send(number, sealed, true);
+        for (_, sealed) in history.unacknowledged {
+            service.fact_again(sealed)?;
         }
 
         let (events_in, events) = mpsc::channel(16_384);
         let (written, queue) = mpsc::channel(16_384);
-        tokio::spawn(announce(queue, outbox.clone(), events_in.clone()));
+        tokio::spawn(announce(queue, service.clone(), events_in.clone()));
         let rest = RestClient::new(config.rest.clone(), config.timeouts)?;
         let venue = Venue::new(service.clone(), rest, &config, events_in);
-        // Without the venue's time nothing can be signed; the first measurement is worth the wait.
-        venue.keep_time().await;
-        let stream = {
-            let venue = venue.clone();
-            let login = move || {
-                let venue = venue.clone();
-                async move { venue.login().await }
-            };
-            PrivateStream::start(StreamSettings::new(config.stream.clone()), login)?
-        };
-
         let control = service
             .listen(&[(KILL.row, None), (HEARTBEAT.row, None)], INBOX)
             .await?;
@@ -224,6 +179,17 @@ impl Shell {
             })
             .collect();
         let market = service.listen(&rows, INBOX).await?;
+        // Only now, as the signer's answers are listened to.
+        // Without the venue's time nothing can be signed; the first measurement is worth the wait.
+        venue.keep_time().await;
+        let stream = {
+            let venue = venue.clone();
+            let login = move || {
+                let venue = venue.clone();
+                async move { venue.login().await }
+            };
+            PrivateStream::start(StreamSettings::new(config.stream.clone()), login)?
+        };
         let audit_key = service.identity().trust.audit;
         if audit_key.is_none() {
             tracing::error!("no key of audit is trusted: no receipt will count, nothing is traded");
@@ -234,8 +200,8 @@ impl Shell {
             core,
             latch,
             journal,
-            outbox,
             facts: history.facts,
+            acknowledgements: Acknowledgements::default(),
             written,
             venue,
             stories: BTreeMap::new(),
@@ -341,14 +307,9 @@ impl Shell {
         Ok(())
     }
 
-    fn note_acknowledged(&self) -> Result<(), ShellError> {
-        let counted = *self.service.facts_acknowledged().borrow();
-        let reached = self
-            .outbox
-            .sent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .count(counted);
+    fn note_acknowledged(&mut self) -> Result<(), ShellError> {
+        let through = *self.service.facts_acknowledged().borrow();
+        let reached = self.acknowledgements.through(through);
         if let Some(before) = reached {
             let entry = encode_acknowledged(before).map_err(ShellError::Encode)?;
             self.journal.append_lazy(vec![entry])?;
@@ -562,20 +523,29 @@ impl Shell {
 }
 
 /// Waits for the disk, in order, and then announces what it keeps.
-async fn announce(mut queue: mpsc::Receiver<Written>, outbox: Outbox, events: mpsc::Sender<Event>) {
+async fn announce(
+    mut queue: mpsc::Receiver<Written>,
+    service: Service<Role>,
+    events: mpsc::Sender<Event>,
+) {
     while let Some(Written {
         durable,
         facts,
         prepared,
     }) = queue.recv().await
     {
-        if let Err(error) = durable.await {
-            // Never tried again: what the disk holds is unknown, and the journal takes no more.
-            outbox.service.fail(error);
+        // Never tried again when it fails: what the disk holds is unknown, and the journal takes no
+        // more. A full outbox means that nothing is recorded any more.
+        let kept = durable.await.map_err(ShellError::Journal);
+        let said = kept.and_then(|()| {
+            facts
+                .into_iter()
+                .try_for_each(|sealed| service.fact_sealed(sealed))
+                .map_err(Into::into)
+        });
+        if let Err(error) = said {
+            service.fail(error);
             return;
-        }
-        for (number, sealed) in facts {
-            outbox.send(number, sealed, false);
         }
         if !prepared.is_empty() && events.send(Event::Durable(prepared)).await.is_err() {
             return;

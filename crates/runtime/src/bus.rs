@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
+use portcullis_domain::PrincipalName;
 use portcullis_wire::SealError;
 use tokio::sync::watch;
 
@@ -21,6 +22,7 @@ pub(crate) use inbox::listen;
 pub use inbox::{Inbox, Raw};
 
 use crate::Identity;
+use crate::nats_config::ECHO;
 use crate::shutdown::Faults;
 
 /// How long the bus may take for anything.
@@ -79,6 +81,7 @@ pub(crate) struct Bus(Arc<Inner>);
 
 struct Inner {
     client: async_nats::Client,
+    principal: PrincipalName,
     /// How often the connection was made; changes with each reconnect.
     connections: watch::Receiver<u64>,
 }
@@ -93,6 +96,7 @@ impl Bus {
         let (client, connections) = connect::connect(identity, url, faults).await?;
         Ok(Self(Arc::new(Inner {
             client,
+            principal: identity.name,
             connections,
         })))
     }
@@ -179,6 +183,27 @@ impl Bus {
             Ok(Err(_)) => Err(BusError::Disconnected),
             Err(_) => Err(BusError::TimedOut),
         }
+    }
+
+    /// Waits until the server has seen everything that was handed over so far. Flushing is not
+    /// enough: a message of somebody else could overtake a subscription that is still on its way.
+    pub(crate) async fn confirm(&self) -> Result<(), BusError> {
+        let subject = format!("{ECHO}.{}", self.0.principal);
+        let mut mark = [0; 16];
+        getrandom::fill(&mut mark).map_err(BusError::Random)?;
+        let round_trip = async {
+            let mut echoes = self.subscribe(subject.clone()).await?;
+            self.send(subject, Bytes::copy_from_slice(&mark))?;
+            while let Some(echo) = echoes.next().await {
+                if echo.payload == mark.as_slice() {
+                    return Ok(());
+                }
+            }
+            Err(BusError::Disconnected)
+        };
+        tokio::time::timeout(TIMEOUT, round_trip)
+            .await
+            .map_err(|_| BusError::TimedOut)?
     }
 
     /// Ends the subscriptions and the connection, in that order.

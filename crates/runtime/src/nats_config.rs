@@ -39,6 +39,9 @@ pub const FACTS_CONSUMER: &str = "audit";
 pub const PROVISIONER: &str = "provisioner";
 /// Who may ask the server how it is, and does nothing else.
 pub const MONITOR: &str = "monitor";
+/// With its own name after it, a subject that a principal sends to itself: what comes back shows
+/// that the server has seen everything before it, such as a new subscription.
+pub(crate) const ECHO: &str = "echo";
 /// Under this name the consumer's interface is imported: an import under its own name would be
 /// answered by the importing account, which has no streams.
 pub(crate) const STORE_API: &str = "JS.STORE.API";

@@ -10,7 +10,7 @@
 //! what it has by the message id. A duplicate on the *first* attempt means that somebody else used
 //! our unguessable id before us, and is an alarm.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,9 +46,13 @@ struct Shared {
     acknowledged: watch::Sender<u64>,
 }
 
-#[derive(Default)]
 struct State {
     waiting: VecDeque<Entry>,
+    /// The place, among this start's facts, of the next one that may join the queue: facts leave in
+    /// the order of their places, so that the stream never passes one by.
+    due_seq: u64,
+    /// Facts whose turn has not come, by their places.
+    ahead: BTreeMap<u64, Entry>,
     /// The number of the first entry; each fact has one, from 0.
     first: u64,
     /// The number of the next entry to send; set back to the first to send everything again.
@@ -57,7 +61,28 @@ struct State {
     pause_until: Option<Instant>,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            due_seq: 1,
+            ahead: BTreeMap::new(),
+            first: 0,
+            next: 0,
+            pause_until: None,
+        }
+    }
+}
+
+impl State {
+    fn length(&self) -> usize {
+        self.waiting.len().saturating_add(self.ahead.len())
+    }
+}
+
 struct Entry {
+    /// Its place among this start's facts; none for a fact of an earlier start.
+    seq: Option<u64>,
     subject: String,
     message_id: String,
     bytes: Bytes,
@@ -105,17 +130,36 @@ impl Outbox {
     /// Takes a sealed fact. `repeated` says that an earlier process may have sent it already.
     pub(crate) fn push(&self, sealed: Sealed, repeated: bool) -> Result<(), BusError> {
         let mut state = self.lock();
-        if state.waiting.len() >= WAITING_MAX {
-            return Err(BusError::OutboxFull(state.waiting.len()));
+        if state.length() >= WAITING_MAX {
+            return Err(BusError::OutboxFull(state.length()));
         }
-        state.waiting.push_back(Entry {
+        let seq = (!repeated).then_some(sealed.seq);
+        let entry = Entry {
+            seq,
             subject: sealed.subject,
             message_id: sealed.id.to_string(),
             bytes: Bytes::from(sealed.frame),
             sent_at: None,
             repeated,
             acknowledged: false,
-        });
+        };
+        match seq {
+            Some(seq) if seq > state.due_seq => {
+                state.ahead.insert(seq, entry);
+            }
+            Some(_) | None => state.waiting.push_back(entry),
+        }
+        if seq == Some(state.due_seq) {
+            state.due_seq = state.due_seq.saturating_add(1);
+            loop {
+                let due = state.due_seq;
+                let Some(entry) = state.ahead.remove(&due) else {
+                    break;
+                };
+                state.waiting.push_back(entry);
+                state.due_seq = due.saturating_add(1);
+            }
+        }
         // Straight to the connection: a hop to the task below would delay every receipt.
         let sent = self.pump(&mut state);
         drop(state);
@@ -127,7 +171,7 @@ impl Outbox {
 
     /// Whether another fact would be taken.
     pub(crate) fn has_room(&self) -> Result<(), BusError> {
-        let waiting = self.lock().waiting.len();
+        let waiting = self.lock().length();
         if waiting < WAITING_MAX {
             Ok(())
         } else {
@@ -141,17 +185,11 @@ impl Outbox {
 
     /// Waits until the stream has everything, for at most `patience`. How many it has not.
     pub(crate) async fn flush(&self, patience: Duration) -> usize {
-        let all = {
-            let state = self.lock();
-            state
-                .first
-                .saturating_add(u64::try_from(state.waiting.len()).unwrap_or(u64::MAX))
-        };
         let mut acknowledged = self.acknowledged();
-        let done = acknowledged.wait_for(|count| *count >= all);
+        let done = acknowledged.wait_for(|_| self.lock().length() == 0);
         // What is left is said by the count below.
         let _ = tokio::time::timeout(patience, done).await;
-        self.lock().waiting.len()
+        self.lock().length()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -246,20 +284,25 @@ impl Outbox {
         }
         entry.acknowledged = true;
         let mut count = 0_u64;
-        while state
-            .waiting
-            .pop_front_if(|entry| entry.acknowledged)
-            .is_some()
-        {
+        let mut through = None;
+        while let Some(entry) = state.waiting.pop_front_if(|entry| entry.acknowledged) {
             count = count.saturating_add(1);
+            through = entry.seq.or(through);
         }
         if count > 0 {
             state.first = state.first.saturating_add(count);
             state.next = state.next.max(state.first);
             metrics::counter!("portcullis_facts_acknowledged_total").increment(count);
-            self.0.acknowledged.send_replace(state.first);
         }
         self.pump(&mut state);
+        // Those who wait ask for the state while they hold this value: it is changed last, with
+        // nothing locked.
+        drop(state);
+        if count > 0 {
+            self.0
+                .acknowledged
+                .send_modify(|place| *place = through.unwrap_or(*place));
+        }
     }
 
     /// Sends again what was not answered in time, and reports how much waits.
@@ -271,7 +314,7 @@ impl Outbox {
             tracing::warn!(waiting = state.waiting.len(), "the stream does not answer");
             state.next = state.first;
         }
-        let waiting = u32::try_from(state.waiting.len()).unwrap_or(u32::MAX);
+        let waiting = u32::try_from(state.length()).unwrap_or(u32::MAX);
         metrics::gauge!("portcullis_outbox_waiting").set(f64::from(waiting));
         self.pump(&mut state)
     }

@@ -92,9 +92,9 @@ notional_min = "5"
         let twice = format!("{twice}\n[[instruments]]{entry}");
         let said = load_text(&twice).unwrap_err().to_string();
         for problem in [
-            "instruments.BTCUSDT is listed twice",
-            "book_age_ms_max is 0",
-            "orders_open_max is 0",
+            "BTCUSDT: is listed twice",
+            "book_age_ms_max: must be from 1",
+            "orders_open_max: must be at least 1",
         ] {
             assert!(said.contains(problem), "{said}");
         }

@@ -288,7 +288,8 @@ impl<P: ServiceRole> Service<P> {
         self.shared.outbox.has_room().is_ok()
     }
 
-    /// How many of the facts handed over since the start the stream has, counted in order.
+    /// The place through which the stream has all facts that this start sealed, and before them all
+    /// that were handed over with [`Self::fact_again`]; 0 before the first.
     #[must_use]
     pub fn facts_acknowledged(&self) -> watch::Receiver<u64> {
         self.shared.outbox.acknowledged()

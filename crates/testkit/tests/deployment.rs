@@ -10,6 +10,10 @@ fn root() -> PathBuf {
 }
 
 /// Runs a check and gives back what it said; fails with it.
+#[expect(
+    clippy::unwrap_used,
+    reason = "only tests call it, and a check that does not run must end them"
+)]
 fn python(script: &str, arguments: &[&Path]) -> String {
     let python = std::env::var_os("PORTCULLIS_TEST_PYTHON")
         .map_or_else(|| root().join(".tools/venv/bin/python"), PathBuf::from);
@@ -48,14 +52,22 @@ fn pods_are_restricted_and_reach_only_what_they_must() {
 #[test]
 fn the_local_overlay_renders_to_the_same() {
     let overlay = root().join("deploy/kubernetes/overlays/local");
-    let rendered = match Command::new("kubectl").arg("kustomize").arg(&overlay).output() {
+    let rendered = match Command::new("kubectl")
+        .arg("kustomize")
+        .arg(&overlay)
+        .output()
+    {
         Ok(rendered) => rendered,
         Err(_) => {
             println!("kubectl is not installed: only the files themselves are checked");
             return;
         }
     };
-    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+    assert!(
+        rendered.status.success(),
+        "{}",
+        String::from_utf8_lossy(&rendered.stderr)
+    );
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("local.yaml");
     fs::write(&file, rendered.stdout).unwrap();
@@ -65,7 +77,10 @@ fn the_local_overlay_renders_to_the_same() {
 
 #[test]
 fn each_of_these_rules_is_seen_when_it_is_broken() {
-    let files = [root().join("docker-compose.yml"), root().join("deploy/kubernetes")];
+    let files = [
+        root().join("docker-compose.yml"),
+        root().join("deploy/kubernetes"),
+    ];
     let said = python("mutations.py", &[&files[0], &files[1]]);
     assert!(said.ends_with("rules broken, 0 not seen\n"), "{said}");
 }
@@ -77,7 +92,10 @@ fn settings_for_containers_differ_in_where_plain_text_is_allowed_and_nothing_els
         let (local, containers) = (read("config"), read("deploy/config"));
         let expected = local.replace("plain_text = \"loopback\"", "plain_text = \"anywhere\"");
         assert_ne!(local, expected, "{name} says nothing about plain text");
-        assert_eq!(containers, expected, "deploy/config/{name} has drifted from config/{name}");
+        assert_eq!(
+            containers, expected,
+            "deploy/config/{name} has drifted from config/{name}"
+        );
     }
 }
 
@@ -89,7 +107,9 @@ fn every_volume_of_the_init_job_has_its_place_in_the_image() {
     let list = |name: &str| {
         let (_, rest) = script.split_once(&format!("readonly {name}=(")).unwrap();
         let (list, _) = rest.split_once(')').unwrap();
-        list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        list.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let (identities, states) = (list("IDENTITIES"), list("STATES"));
     let compose = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
@@ -98,7 +118,10 @@ fn every_volume_of_the_init_job_has_its_place_in_the_image() {
     for (kind, names) in [("identity", identities), ("state", states)] {
         let line = |name: &String| format!("      - {kind}-{name}:/portcullis/{kind}/{name}\n");
         for name in &names {
-            assert!(init.contains(&line(name)), "{kind} of {name} is not mounted by the init job");
+            assert!(
+                init.contains(&line(name)),
+                "{kind} of {name} is not mounted by the init job"
+            );
         }
         let mounted = init.matches(&format!("- {kind}-")).count();
         assert_eq!(mounted, names.len(), "places and mounts of {kind}");

@@ -202,7 +202,13 @@ impl<'a> Placed<'a> {
             reader.str()?;
         }
         let id = EnvelopeId(reader.bin_exact()?);
-        Ok(Self { subject, source, id, boot: reader.uint()?, seq: reader.uint()? })
+        Ok(Self {
+            subject,
+            source,
+            id,
+            boot: reader.uint()?,
+            seq: reader.uint()?,
+        })
     }
 }
 

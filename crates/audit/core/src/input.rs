@@ -89,6 +89,8 @@ pub enum Input {
     },
     /// Time passed; comes several times a second.
     Tick,
+    /// Audit ends in order, and all that can be is on disk.
+    Ending,
 }
 
 /// A receipt that may go out now.

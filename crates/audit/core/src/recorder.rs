@@ -89,6 +89,8 @@ impl Core {
         recovery: Recovery,
     ) -> Result<Self, RecoveryError> {
         let (gaps, violations) = (recovery.gaps, recovery.violations);
+        // An earlier start may have stated all of it already, and a size is stated once only.
+        let checkpoint_size = chain.size();
         Ok(Self {
             settings,
             sources: recovery.into_sources(me, boot)?,
@@ -101,7 +103,7 @@ impl Core {
             },
             stream_at: Timestamp(0),
             checkpoint_at: Timestamp(0),
-            checkpoint_size: 0,
+            checkpoint_size,
         })
     }
 
@@ -141,6 +143,7 @@ impl Core {
             }
             Input::Durable { size } => self.ledger.set_durable(now, size, &mut effects)?,
             Input::Tick => self.tick(now, &mut effects)?,
+            Input::Ending => self.checkpoint(now, &mut effects),
         }
         let receipts = u64::try_from(effects.receipts.len()).unwrap_or(u64::MAX);
         self.counts.receipts = self.counts.receipts.saturating_add(receipts);
@@ -465,9 +468,16 @@ impl Core {
         while let Some((name, boot, end)) = self.overdue_hole(now) {
             self.settle(now, name, boot, end, effects)?;
         }
+        if now.since(self.checkpoint_at) >= self.settings.checkpoint_interval {
+            self.checkpoint(now, effects);
+        }
+        Ok(())
+    }
+
+    /// States what is on disk, if that is more than was stated before.
+    fn checkpoint(&mut self, now: Timestamp, effects: &mut Effects) {
         let (size, head) = self.ledger.durable();
-        let is_due = now.since(self.checkpoint_at) >= self.settings.checkpoint_interval;
-        if size > self.checkpoint_size && is_due {
+        if size > self.checkpoint_size {
             effects.checkpoint = Some(Checkpoint {
                 size,
                 head,
@@ -476,7 +486,6 @@ impl Core {
             self.checkpoint_size = size;
             self.checkpoint_at = now;
         }
-        Ok(())
     }
 
     /// A hole that has stood still for too long, and the fact behind it.

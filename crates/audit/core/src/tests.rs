@@ -233,6 +233,24 @@ fn checkpoints_cover_only_what_is_on_disk_and_only_when_it_grew() {
 }
 
 #[test]
+fn a_restart_does_not_state_again_what_was_stated() {
+    let mut rig = Rig::new();
+    let notices = rig.notices(2);
+    rig.live(&notices[0]);
+    rig.sync();
+    assert_eq!(rig.tick_after(1_000).checkpoint.unwrap().size, 1);
+    let mut rig = rig.restarted();
+    assert_eq!(
+        rig.tick_after(5_000).checkpoint,
+        None,
+        "the log did not grow"
+    );
+    rig.live(&notices[1]);
+    rig.sync();
+    assert_eq!(rig.tick_after(1_000).checkpoint.unwrap().size, 2);
+}
+
+#[test]
 fn a_log_that_claims_what_was_never_appended_stops_the_core() {
     let mut rig = Rig::new();
     for one in rig.notices(2) {

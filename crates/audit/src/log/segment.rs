@@ -141,7 +141,10 @@ impl Scan {
             let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else {
                 break;
             };
-            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            // All of it at once first: most of a segment's end is zeroes.
+            if bytes.iter().fold(0, |sum, byte| sum | byte) != 0
+                && let Some(last) = bytes.iter().rposition(|byte| *byte != 0)
+            {
                 nonzero = rest.len().saturating_add(last).saturating_add(1);
             }
             rest.extend_from_slice(bytes);

@@ -6,7 +6,7 @@
 //!
 //! While one group is synced, the core computes the next.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, watch};
@@ -15,6 +15,8 @@ use super::{GROUP_LENGTH_MAX, Log, LogError};
 
 /// So many pieces may wait for the disk; whoever has more waits itself.
 const WAITING_MAX: usize = 256;
+/// So many written buffers are kept to be filled again.
+const BUFFERS_MAX: usize = 4;
 
 /// How far the log is on disk.
 #[derive(Clone, Debug)]
@@ -30,6 +32,9 @@ pub enum Progress {
 #[error("log writer has stopped")]
 pub struct WriterGone;
 
+/// Buffers that were written and may be filled again: large ones are dear to make anew.
+type Buffers = Arc<Mutex<Vec<Vec<u8>>>>;
+
 enum Work {
     Records(Vec<u8>),
     Checkpoint(Vec<u8>),
@@ -40,6 +45,7 @@ enum Work {
 pub struct Writer {
     sender: Option<mpsc::Sender<Work>>,
     progress: watch::Receiver<Progress>,
+    buffers: Buffers,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -51,13 +57,23 @@ impl Writer {
     pub fn start(log: Log) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let (said, progress) = watch::channel(Progress::Durable(log.size()));
+        let buffers = Buffers::default();
+        let returned = Arc::clone(&buffers);
         let thread = std::thread::Builder::new().name("audit-writer".into());
-        let thread = thread.spawn(move || write(log, receiver, &said))?;
+        let thread = thread.spawn(move || write(log, receiver, &said, &returned))?;
         Ok(Self {
             sender: Some(sender),
             progress,
+            buffers,
             thread: Some(thread),
         })
+    }
+
+    /// An empty buffer for the next records, used before where there is one.
+    #[must_use]
+    pub fn buffer(&self) -> Vec<u8> {
+        let mut kept = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.pop().unwrap_or_default()
     }
 
     /// Hands over whole records, in order. Waits only while too much waits for the disk.
@@ -109,7 +125,12 @@ impl Drop for Writer {
     }
 }
 
-fn write(mut log: Log, mut receiver: mpsc::Receiver<Work>, said: &watch::Sender<Progress>) {
+fn write(
+    mut log: Log,
+    mut receiver: mpsc::Receiver<Work>,
+    said: &watch::Sender<Progress>,
+    buffers: &Mutex<Vec<Vec<u8>>>,
+) {
     let mut work = receiver.blocking_recv();
     while let Some(first) = work.take() {
         let mut group = Vec::new();
@@ -136,6 +157,13 @@ fn write(mut log: Log, mut receiver: mpsc::Receiver<Work>, said: &watch::Sender<
             receiver.close();
             said.send_replace(Progress::Failed(Arc::new(error)));
             return;
+        }
+        if group.capacity() <= GROUP_LENGTH_MAX.saturating_mul(2) {
+            group.clear();
+            let mut kept = buffers.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() < BUFFERS_MAX {
+                kept.push(group);
+            }
         }
         work = receiver.blocking_recv();
     }

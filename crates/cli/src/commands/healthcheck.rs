@@ -89,10 +89,9 @@ fn ask(address: SocketAddr, path: &str, patience: Duration) -> io::Result<String
     let deadline = Instant::now() + patience;
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
     stream.set_write_timeout(Some(patience))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    // In one write, so that it travels as one packet.
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut stream = stream.take(ANSWER_BYTES_MAX);
     let mut part = [0; 4_096];

@@ -34,7 +34,7 @@ fn report(number: u8, status: OrderStatus, reason: Option<Reason>) -> ExecutionR
     }
 }
 
-pub(super) fn execution_status(kill: KillState, loss: &str) -> ExecutionStatus {
+pub fn execution_status(kill: KillState, loss: &str) -> ExecutionStatus {
     ExecutionStatus {
         kill,
         may_trade: kill.may_trade(),

@@ -1,7 +1,7 @@
 //! Starts the real binary, and speaks HTTP and WebSocket with it over loopback.
 
-#![allow(dead_code, reason = "each test file uses its own part of this")]
-#![allow(
+#![expect(dead_code, reason = "each test file uses its own part of this")]
+#![expect(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,

@@ -73,7 +73,7 @@ pub(crate) async fn listen(
         let subscriber = bus.subscribe(subject).await?;
         streams.push(subscriber.map(move |message| (row, message)).boxed());
     }
-    bus.flush().await?;
+    bus.confirm().await?;
     let (sender, queue) = mpsc::channel(capacity.max(1));
     let sorter = tokio::spawn(sort(select_all(streams), clock, sender));
     Ok(Inbox { queue, sorter })

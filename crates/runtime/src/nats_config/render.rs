@@ -11,7 +11,7 @@ use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{Delivery, TABLE};
 
 use super::{
-    FACTS_BYTES_MAX, FACTS_CONSUMER, FACTS_STREAM, MONITOR, NatsConfigError, NatsSettings,
+    ECHO, FACTS_BYTES_MAX, FACTS_CONSUMER, FACTS_STREAM, MONITOR, NatsConfigError, NatsSettings,
     PROVISIONER, Roster, STORE_API, account, fact_subjects, principals, receives, subjects_of,
 };
 
@@ -102,6 +102,8 @@ fn account_of(name: &PrincipalName, roster: &Roster) -> Account {
             }
         }
     }
+    own.publish.push(format!("{ECHO}.{name}"));
+    own.subscribe.push(format!("{ECHO}.{name}"));
     let is_audit = Role::of(name) == Some(Role::Audit);
     if is_audit {
         for (there, here) in consumer_interface() {

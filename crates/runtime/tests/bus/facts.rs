@@ -172,18 +172,53 @@ async fn a_fact_of_an_earlier_process_is_acknowledged_and_stored_once() {
     assert_eq!(executions, [fill(1).execution, fill(2).execution]);
 }
 
+/// Waits until the stream has acknowledged so many facts, earlier processes' ones included.
 async fn acknowledged(execution: &Service<Execution>, count: u64) {
-    let mut acknowledged = execution.facts_acknowledged();
-    let done = acknowledged.wait_for(|now| *now == count);
+    let begun = std::time::Instant::now();
+    while counted(execution, "portcullis_facts_acknowledged_total").await < count {
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{count} acknowledgements"
+        );
+    }
+}
+
+async fn counted(execution: &Service<Execution>, name: &str) -> u64 {
+    let text = crate::common::http_get(execution.health_address(), "/metrics")
+        .await
+        .1;
+    crate::common::metric(&text, name).unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_reach_the_stream_in_the_order_of_their_places_however_they_are_handed_over() {
+    let server = BusServer::start().await;
+    let execution: Service<Execution> = service(&server, "execution").await;
+    let seal = |number| {
+        execution
+            .seal(&FILL, Some("sample"), &fill(number), None, None)
+            .unwrap()
+    };
+    let (first, second, third) = (seal(1), seal(2), seal(3));
+    for sealed in [third, first, second] {
+        execution.fact_sealed(sealed).unwrap();
+    }
+    let mut through = execution.facts_acknowledged();
+    let done = through.wait_for(|place| *place == 3);
     tokio::time::timeout(Duration::from_secs(10), done)
         .await
         .unwrap()
         .unwrap();
+
+    let audit: Service<Audit> = service(&server, "audit").await;
+    let mut facts = audit.facts_consumer().await.unwrap();
+    for place in 1..=3 {
+        let next = tokio::time::timeout(Duration::from_secs(10), facts.recv());
+        let (raw, _) = next.await.unwrap();
+        assert_eq!(audit.open_fact(&FILL, &raw).unwrap().header().seq, place);
+    }
 }
 
 async fn alarms(execution: &Service<Execution>) -> u64 {
-    let text = crate::common::http_get(execution.health_address(), "/metrics")
-        .await
-        .1;
-    crate::common::metric(&text, "portcullis_facts_duplicate_alarm_total").unwrap_or(0)
+    counted(execution, "portcullis_facts_duplicate_alarm_total").await
 }

@@ -42,7 +42,8 @@ const NOBODY_PUBLISHES: [&str; 22] = [
     "_INBOX.somebody.guessed",
     "evt.execution.fill.nobody",
 ];
-const NOBODY_SUBSCRIBES: [&str; 13] = [
+const NOBODY_SUBSCRIBES: [&str; 14] = [
+    "echo.*",
     ">",
     "*",
     "cmd.>",
@@ -105,6 +106,7 @@ fn everybody_may_publish_what_the_table_says_and_nothing_else() {
         }
         for other in principals(server.roster()) {
             attempt(&format!("_INBOX.{other}.guessed"), false);
+            attempt(&format!("echo.{other}"), name == other);
         }
         let answer = RawConnection::connect(&server, name.as_str()).say(&lines);
         assert_eq!(denied(&answer.errors, "for Publish"), expected, "{name}");
@@ -145,6 +147,7 @@ fn everybody_may_subscribe_to_what_the_table_says_and_nothing_else() {
                 &format!("_INBOX.{other}.x"),
                 name == other && waits_for_answers,
             );
+            attempt(&format!("echo.{other}"), name == other);
         }
         let answer = RawConnection::connect(&server, name.as_str()).say(&lines);
         assert_eq!(

@@ -32,20 +32,32 @@ fn made_up(messages: u64) -> String {
     let side = |best: u64, down: bool, quantity: u64| {
         let levels = (0..50_u64).map(|depth| {
             let ticks = if down { best - depth } else { best + depth };
-            format!("[\"{}.{:04}\",\"{}\"]", ticks / 10_000, ticks % 10_000, quantity + depth * 10)
+            format!(
+                "[\"{}.{:04}\",\"{}\"]",
+                ticks / 10_000,
+                ticks % 10_000,
+                quantity + depth * 10
+            )
         });
         levels.collect::<Vec<_>>().join(",")
     };
     for message in 0..messages {
-        let (kind, at) = if message == 0 { ("snapshot", 0) } else { ("delta", message) };
+        let (kind, at) = if message == 0 {
+            ("snapshot", 0)
+        } else {
+            ("delta", message)
+        };
         let best = middle(at);
         let quantity = 500 + at % 300;
-        let (mut bids, mut asks) =
-            (side(best - 1, true, quantity), side(best + 1, false, quantity));
+        let (mut bids, mut asks) = (
+            side(best - 1, true, quantity),
+            side(best + 1, false, quantity),
+        );
         if message > 0 {
             // What the last message had on the wrong side of the new middle goes.
             let before = middle(at - 1);
-            let gone = |ticks: u64| format!(",[\"{}.{:04}\",\"0\"]", ticks / 10_000, ticks % 10_000);
+            let gone =
+                |ticks: u64| format!(",[\"{}.{:04}\",\"0\"]", ticks / 10_000, ticks % 10_000);
             if best > before {
                 let _ = write!(asks, "{}{}", gone(before + 1), gone(best));
                 bids = bids.replace(&gone(best), "");

@@ -54,9 +54,14 @@ async fn propose(
     per_second: u64,
     counter: &AtomicU64,
 ) -> u64 {
-    let client = Client::<Strategy>::connect(identity, bus).await.expect("join the bus");
+    let client = Client::<Strategy>::connect(identity, bus)
+        .await
+        .expect("join the bus");
     let symbol = Symbol::new("XRPUSDT").expect("a symbol");
-    let mut books = client.listen(&[(BOOK.row, Some("XRPUSDT"))], 64).await.expect("listen");
+    let mut books = client
+        .listen(&[(BOOK.row, Some("XRPUSDT"))], 64)
+        .await
+        .expect("listen");
     let mut turns = tokio::time::interval(Duration::from_micros(1_000_000 / per_second));
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut best = None;

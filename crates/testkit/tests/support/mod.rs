@@ -26,7 +26,11 @@ pub fn root() -> PathBuf {
 fn binaries() -> PathBuf {
     // The test binary lies in <target>/<profile>/deps.
     let test = std::env::current_exe().expect("this test's own path");
-    let folder = test.parent().and_then(Path::parent).expect("a target folder").to_owned();
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("a target folder")
+        .to_owned();
     assert!(
         folder.join("portcullis").exists() && folder.join("execution").exists(),
         "the services are not built in {}: run `cargo build --workspace --bins` first",
@@ -47,7 +51,10 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut poll: impl FnMut() -> Opt
         if let Some(found) = poll() {
             return found;
         }
-        assert!(begun.elapsed() < deadline, "waited {deadline:?} in vain: {what}");
+        assert!(
+            begun.elapsed() < deadline,
+            "waited {deadline:?} in vain: {what}"
+        );
         std::thread::park_timeout(Duration::from_millis(50));
     }
 }
@@ -59,7 +66,12 @@ impl Stack {
         let binaries = binaries();
         let admin = free_port();
         let child = Self::up(&binaries, folder.path(), config, admin, arguments);
-        let stack = Self { child, folder, binaries, admin };
+        let stack = Self {
+            child,
+            folder,
+            binaries,
+            admin,
+        };
         stack.wait_until_trading(Duration::from_secs(60));
         stack
     }
@@ -90,7 +102,10 @@ impl Stack {
     /// The address of the bus.
     pub fn bus(&self) -> String {
         let ports = std::fs::read_to_string(self.folder().join("run/ports.toml")).expect("ports");
-        let line = ports.lines().find(|line| line.starts_with("nats = ")).expect("a port");
+        let line = ports
+            .lines()
+            .find(|line| line.starts_with("nats = "))
+            .expect("a port");
         format!("tls://127.0.0.1:{}", line.trim_start_matches("nats = "))
     }
 
@@ -124,19 +139,13 @@ impl Stack {
         serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
     }
 
-    /// Execution's status, as the operator sees it.
-    pub fn status(&self) -> Option<Value> {
-        let (_, status) = self.portcullis(&["status"]);
-        (!status["execution"].is_null()).then(|| status["execution"].clone())
-    }
-
     /// Waits until new orders would be sent.
     pub fn wait_until_trading(&self, deadline: Duration) {
         let mut last = Value::Null;
         let begun = Instant::now();
         while begun.elapsed() < deadline {
-            last = self.status().unwrap_or(Value::Null);
-            if last["may_trade"] == Value::Bool(true) {
+            last = self.portcullis(&["status"]).1;
+            if last["standing"] == "trading" {
                 return;
             }
         }
@@ -152,11 +161,15 @@ impl Stack {
     /// `kill -9`, then waits until the supervisor has started it again.
     pub fn kill_and_wait(&self, name: &str) {
         let before = self.pid(name).expect("a process id");
-        let killed = Command::new("kill").args(["-9", &before.to_string()]).status();
+        let killed = Command::new("kill")
+            .args(["-9", &before.to_string()])
+            .status();
         assert!(killed.expect("run kill").success(), "kill -9 {name}");
-        wait_for(&format!("{name} starts again"), Duration::from_secs(30), || {
-            self.pid(name).filter(|pid| *pid != before)
-        });
+        wait_for(
+            &format!("{name} starts again"),
+            Duration::from_secs(30),
+            || self.pid(name).filter(|pid| *pid != before),
+        );
     }
 
     /// What the supervisor said.
@@ -167,7 +180,9 @@ impl Stack {
 
     /// Asks the stack to stop and waits for it.
     pub fn stop(&mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
@@ -202,6 +217,10 @@ impl Drop for Stack {
 fn nats_server() -> PathBuf {
     let path = std::env::var_os("PORTCULLIS_NATS_SERVER")
         .map_or_else(|| root().join(".tools/bin/nats-server"), PathBuf::from);
-    assert!(path.exists(), "no nats-server at {}: run ./scripts/tools test", path.display());
+    assert!(
+        path.exists(),
+        "no nats-server at {}: run ./scripts/tools test",
+        path.display()
+    );
     path
 }

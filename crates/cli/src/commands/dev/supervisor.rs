@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use portcullis_domain::Span;
 use portcullis_runtime::Raw;
 use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind};
@@ -27,6 +28,11 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a killed process may take to be gone.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an order that does not rest may still be under way after the last proposal.
+const SETTLED_AFTER: Span = Span::from_millis(300);
+/// How long execution's word is waited for before it is stopped.
+const SETTLE_PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// What one turn brought.
 #[derive(Debug)]
@@ -225,6 +231,26 @@ impl<'a> Supervisor<'a> {
         self.slots
             .get(name)
             .is_some_and(|slot| slot.process.is_some())
+    }
+
+    /// Waits until execution has said how it stands some time after now, so that what was under way
+    /// is settled; not for long, and not after another Ctrl-C.
+    pub async fn settle(&mut self) {
+        let wanted = now().plus(SETTLED_AFTER);
+        let deadline = Instant::now() + SETTLE_PATIENCE;
+        loop {
+            let execution = self
+                .watcher
+                .as_ref()
+                .and_then(|watcher| watcher.view.execution.as_ref());
+            if execution.is_some_and(|(at, _)| *at >= wanted) {
+                return;
+            }
+            match self.turn(deadline).await {
+                Turn::Changed => {}
+                Turn::Quiet | Turn::Stop | Turn::Fatal(_) => return,
+            }
+        }
     }
 
     /// Stops a process in order and waits until it is gone; one that does not go is killed. Gives

@@ -370,6 +370,9 @@ async fn stop(supervisor: &mut Supervisor<'_>, output: &Output) -> Vec<&'static 
             supervisor.stop(name).await;
             continue;
         }
+        if name == "execution" {
+            supervisor.settle().await;
+        }
         let what = match name {
             STRATEGY => format!("stop {name}: nothing new is proposed"),
             "brain" => "stop brain: nothing new is ordered".to_owned(),

@@ -1,0 +1,490 @@
+//! Execution's shell: the same order of journal, facts, signer and venue as the real one.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use execution_core::{Effect, Effects, Execution, Input, Record};
+use portcullis_domain::{EnvelopeId, KillCause, KillState, OrderId, Reason, Timestamp};
+use portcullis_venue::bybit::{Action, request_of};
+use portcullis_wire::messages::{Notice, PermitTaken, Receipt, SignAction, SignRequest, SignResponse};
+use portcullis_wire::subjects::{
+    BOOK, EXECUTION_NOTICE, EXECUTION_STATUS, FILL, HEARTBEAT, KILL, PERMIT, PERMIT_TAKEN, RECEIPT,
+    REPORT, SIGN, SIGNATURE, TRADE,
+};
+use portcullis_wire::{Header, Received, Sealed, Text, codec};
+
+use crate::accounts::Reading;
+use crate::cast::{Outgoing, Who};
+use crate::faults::Point;
+use crate::requests::Call;
+use crate::settings::{Broken, execution_settings};
+use crate::sure;
+use crate::world::{Event, MS, World};
+
+/// The longest record, in bytes.
+const RECORD_LENGTH_MAX: usize = 4_096;
+
+/// One entry of execution's journal.
+#[derive(Debug)]
+pub enum Entry {
+    /// What a step changed, encoded as on disk, and what it announces.
+    Step {
+        records: Vec<Vec<u8>>,
+        facts: Vec<Sealed>,
+    },
+    /// The stream has all facts before this number.
+    Acknowledged { before: u64 },
+}
+
+impl Entry {
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        let records: &[Vec<u8>] = match self {
+            Self::Step { records, .. } => records,
+            Self::Acknowledged { .. } => &[],
+        };
+        let decode = |bytes: &Vec<u8>| sure(codec::decode(bytes, RECORD_LENGTH_MAX), "a record");
+        records.iter().map(decode)
+    }
+}
+
+/// Who waits for a signature.
+#[derive(Debug)]
+pub enum Waiting {
+    Order { order: OrderId, timestamp_ms: u64 },
+    Call(u64),
+}
+
+/// Something that waits for the disk.
+#[derive(Debug)]
+struct Written {
+    after: usize,
+    facts: Vec<(u64, Sealed)>,
+    prepared: Vec<OrderId>,
+}
+
+/// One life of the process.
+#[derive(Debug)]
+pub struct ExecutionLife {
+    pub core: Execution,
+    stories: BTreeMap<OrderId, Header>,
+    pub waiting: BTreeMap<EnvelopeId, Waiting>,
+    pub calls: BTreeMap<u64, Call>,
+    facts: u64,
+    written: VecDeque<Written>,
+    pub reading: Option<Reading>,
+    acknowledged: u64,
+    beyond: BTreeSet<u64>,
+    ticks: u64,
+    pub stopping: bool,
+}
+
+impl World {
+    pub(crate) fn start_execution(&mut self, started_at: Timestamp) {
+        let who = Who::Execution;
+        let settings = execution_settings(self.plan.daily_loss_max);
+        let mut core = Execution::new(settings, self.execution_latch, started_at);
+        let mut unacknowledged: VecDeque<(u64, Sealed)> = VecDeque::new();
+        let (mut facts, mut acknowledged) = (0, 0);
+        let mut records = Vec::new();
+        for entry in &self.execution_disk.entries {
+            records.extend(entry.records());
+            match entry {
+                Entry::Step { facts: sealed, .. } => {
+                    for sealed in sealed {
+                        unacknowledged.push_back((facts, sealed.clone()));
+                        facts += 1;
+                    }
+                }
+                Entry::Acknowledged { before } => {
+                    acknowledged = acknowledged.max(*before);
+                    while unacknowledged.front().is_some_and(|(number, _)| *number < acknowledged) {
+                        unacknowledged.pop_front();
+                    }
+                }
+            }
+        }
+        self.oracle.forget_money();
+        for record in &records {
+            self.oracle.record(record);
+            if let Err(fault) = core.replay(record) {
+                return self.violated(format!("execution does not replay its journal: {fault}"));
+            }
+        }
+        self.execution = Some(ExecutionLife {
+            core,
+            stories: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            facts,
+            written: VecDeque::new(),
+            reading: None,
+            acknowledged: facts - unacknowledged.len() as u64,
+            beyond: BTreeSet::new(),
+            ticks: 0,
+            stopping: false,
+        });
+        if !unacknowledged.is_empty() {
+            self.trace.count("facts said again after a restart");
+        }
+        for (number, sealed) in unacknowledged {
+            self.hand_over(who, Some(number), sealed);
+        }
+        let started = Notice::Started {
+            version: Text::lossy("sim"),
+            policy: Some(crate::settings::POLICY),
+            kill: Some(self.execution_latch),
+        };
+        let effects = vec![Effect::Notice(started)];
+        self.perform(Effects {
+            records: Vec::new(),
+            effects,
+        });
+        let resumed = self.execution.as_mut().map(|life| life.core.resume(started_at));
+        match resumed {
+            Some(Ok(effects)) => {
+                for record in &effects.records {
+                    self.oracle.record(record);
+                }
+                if !effects.records.is_empty() {
+                    self.trace.count("orders in doubt after a restart");
+                }
+                self.perform(effects);
+            }
+            Some(Err(fault)) => self.violated(format!("execution does not resume: {fault}")),
+            None => {}
+        }
+        let boot = self.seat(who).boot;
+        self.schedule(20 * MS, Event::Login(boot));
+    }
+
+    pub(crate) fn execution_receives(&mut self, subject: &str, frame: &[u8]) {
+        let who = Who::Execution;
+        if PERMIT.row.matches(subject) {
+            let now = self.clock(who);
+            match self.seat(who).verifier.open_permit(frame, now) {
+                Ok((Received::Fresh(permit), Received::Fresh(order))) => {
+                    let story = permit.header().clone();
+                    if let Some(life) = self.execution.as_mut() {
+                        life.stories.entry(order.message().id).or_insert(story);
+                    }
+                    self.execution_step(Input::Permit { permit, order });
+                }
+                Ok(_) => self.trace.count("duplicate recognised"),
+                Err(refusal) => self.refused(who, subject, refusal),
+            }
+        } else if SIGNATURE.row.matches(subject) {
+            let opened = self.open(who, &SIGNATURE, subject, frame);
+            let Some(verified) = opened.and_then(Received::fresh) else { return };
+            if let Some(request) = verified.header().causation {
+                self.signature(request, verified.message().clone());
+            }
+        } else if RECEIPT.row.matches(subject) {
+            let opened = self.open(who, &RECEIPT, subject, frame);
+            let Some(verified) = opened.and_then(Received::fresh) else { return };
+            let key = self.deployment.verifying("audit");
+            match verified.message().verify(&key) {
+                Ok(receipt) => self.execution_step(Input::Receipt(receipt)),
+                Err(error) => self.violated(format!("execution got a receipt of nobody: {error}")),
+            }
+        } else if HEARTBEAT.row.matches(subject) {
+            let opened = self.open(who, &HEARTBEAT, subject, frame);
+            let Some(beat) = opened.and_then(Received::fresh) else { return };
+            let issued_at = beat.header().issued_at;
+            self.oracle.heartbeat = Some((*beat.message(), issued_at, self.clock(who)));
+            self.execution_step(Input::Heartbeat(beat));
+        } else if KILL.row.matches(subject) {
+            if let Some(command) = self.open(who, &KILL, subject, frame)
+                && self.kill_holds(&command.either())
+            {
+                self.pull(KillCause::Operator, Text::lossy("simulated"));
+            }
+        } else if BOOK.row.matches(subject) {
+            let opened = self.open(who, &BOOK, subject, frame);
+            let Some(book) = opened.and_then(Received::fresh) else { return };
+            self.oracle.book(book.message());
+            self.execution_step(Input::Book(book));
+        } else if TRADE.row.matches(subject)
+            && let Some(trade) = self.open(who, &TRADE, subject, frame).and_then(Received::fresh)
+        {
+            self.execution_step(Input::Trade(trade));
+        }
+    }
+
+    /// Latches on disk, then lets the core act on it: only that is an acknowledgement.
+    fn pull(&mut self, cause: KillCause, detail: Text) {
+        if self.crash_point(Who::Execution, Point::BeforeLatch) {
+            return;
+        }
+        if cause == KillCause::Inconsistent && self.options.broken == Broken::Nothing {
+            let detail = detail.as_str();
+            self.violated(format!("execution contradicts an honest venue: {detail}"));
+        }
+        self.trace.count(match cause {
+            KillCause::HardLoss => "hard loss limit pulled the switch",
+            _ => "kill acknowledged by execution",
+        });
+        if self.options.broken != Broken::LatchForgets {
+            self.execution_latch = KillState::Triggered;
+        }
+        self.oracle.execution_killed = true;
+        self.execution_step(Input::Killed { cause, detail });
+    }
+
+    pub(crate) fn execution_step(&mut self, input: Input) {
+        let now = self.clock(Who::Execution);
+        let Some(life) = self.execution.as_mut() else { return };
+        match life.core.step(now, input) {
+            Ok(effects) => {
+                for record in &effects.records {
+                    self.oracle.record(record);
+                }
+                self.perform(effects);
+            }
+            Err(fault) => self.violated(format!("execution: {fault}")),
+        }
+    }
+
+    fn perform(&mut self, step: Effects) {
+        let who = Who::Execution;
+        let boot = self.seat(who).boot;
+        let (mut facts, mut prepared, mut actions) = (Vec::new(), Vec::new(), Vec::new());
+        for effect in step.effects {
+            match effect {
+                Effect::Prepare { order, permit } => {
+                    let message = PermitTaken {
+                        order: order.id,
+                        permit: permit.clone(),
+                    };
+                    let cause = self.story(&order.id);
+                    let sealed = self.seal(who, &PERMIT_TAKEN, None, &message, cause.as_ref());
+                    let fact = audit_core::fact_digest(&sealed.frame);
+                    if self.options.broken == Broken::ReceiptForged {
+                        self.forge_receipt(order.id, fact);
+                    }
+                    let sealed_input = Input::FactSealed {
+                        order: order.id,
+                        fact,
+                    };
+                    let now = self.clock(who);
+                    if let Some(life) = self.execution.as_mut()
+                        && let Err(fault) = life.core.step(now, sealed_input)
+                    {
+                        return self.violated(format!("execution: {fault}"));
+                    }
+                    prepared.push((facts.len(), order, permit));
+                    facts.push(sealed);
+                }
+                Effect::Report(report) => {
+                    let cause = self.story(&report.order);
+                    self.trace.count(match report.status {
+                        portcullis_domain::OrderStatus::Accepted => "report: accepted",
+                        portcullis_domain::OrderStatus::Sent => "report: sent",
+                        portcullis_domain::OrderStatus::Unknown => "report: in doubt",
+                        portcullis_domain::OrderStatus::Open => "report: open",
+                        portcullis_domain::OrderStatus::Filled => "report: filled",
+                        portcullis_domain::OrderStatus::Cancelled => "report: cancelled",
+                        portcullis_domain::OrderStatus::Rejected => "report: rejected",
+                        portcullis_domain::OrderStatus::Refused => "report: refused",
+                    });
+                    let (order, status, reason) = (report.order, report.status, report.reason);
+                    if reason == Some(Reason::NeverArrived) {
+                        self.trace.count("order that never arrived was given up");
+                    }
+                    self.say(format_args!("execution: order {order} {status} {reason:?}"));
+                    let name = report.strategy.to_string();
+                    facts.push(self.seal(who, &REPORT, Some(&name), &report, cause.as_ref()));
+                    if status.is_terminal()
+                        && let Some(life) = self.execution.as_mut()
+                    {
+                        life.stories.remove(&order);
+                    }
+                }
+                Effect::Fill(strategy, fill) => {
+                    self.trace.count("fill booked");
+                    let cause = self.story(&fill.order);
+                    let name = strategy.to_string();
+                    facts.push(self.seal(who, &FILL, Some(&name), &fill, cause.as_ref()));
+                }
+                Effect::Notice(notice) => {
+                    facts.push(self.seal(who, &EXECUTION_NOTICE, None, &notice, None));
+                }
+                Effect::Place { .. }
+                | Effect::CancelAll { .. }
+                | Effect::Query { .. }
+                | Effect::Reconcile
+                | Effect::Latch(..) => actions.push(effect),
+            }
+        }
+        if !step.records.is_empty() || !facts.is_empty() {
+            let encode = |record: &Record| sure(codec::encode(record), "a record");
+            let records = step.records.iter().map(encode).collect();
+            let entry = Entry::Step {
+                records,
+                facts: facts.clone(),
+            };
+            self.execution_disk.entries.push(entry);
+            let after = self.execution_disk.entries.len();
+            if self.crash_point(who, Point::BeforeSync) {
+                return;
+            }
+            let Some(life) = self.execution.as_mut() else { return };
+            let mut numbered: Vec<(u64, Sealed)> = (life.facts..).zip(facts).collect();
+            life.facts += numbered.len() as u64;
+            let mut orders = Vec::new();
+            for (index, order, permit) in prepared.into_iter().rev() {
+                let (number, sealed) = numbered.remove(index);
+                self.hand_over(who, Some(number), sealed);
+                orders.push(order.id);
+                self.ask_for_order(&order, permit);
+            }
+            let written = Written {
+                after,
+                facts: numbered,
+                prepared: orders,
+            };
+            if let Some(life) = self.execution.as_mut() {
+                life.written.push_back(written);
+            }
+            self.sync_later(who);
+        }
+        for action in actions {
+            if !self.lives(who, boot) {
+                return;
+            }
+            match action {
+                Effect::Place { order, ticket } => self.place(order, ticket),
+                Effect::CancelAll { symbol } => self.cancel_all(symbol),
+                Effect::Query { order, symbol } => self.query(order, symbol),
+                Effect::Reconcile => self.read_account(),
+                Effect::Latch(cause, detail) => self.pull(cause, detail),
+                Effect::Prepare { .. }
+                | Effect::Report(_)
+                | Effect::Fill(..)
+                | Effect::Notice(_) => {}
+            }
+        }
+    }
+
+    fn story(&self, order: &OrderId) -> Option<Header> {
+        self.execution.as_ref()?.stories.get(order).cloned()
+    }
+
+    /// What a compromised audit could do: sign for what it never recorded.
+    fn forge_receipt(&mut self, order: OrderId, fact: portcullis_domain::Hash) {
+        let receipt = Receipt {
+            fact,
+            order,
+            index: 1,
+            entry: portcullis_domain::Hash([9; 32]),
+        };
+        let signed = self.deployment.signed("audit", &receipt);
+        self.publish(Who::Audit, &RECEIPT, None, &signed, None);
+    }
+
+    fn ask_for_order(&mut self, order: &portcullis_domain::Order, permit: Vec<u8>) {
+        let timestamp_ms = self.venue_time_ms();
+        let payload = request_of(&Action::Place(order)).payload;
+        let request = SignRequest {
+            action: SignAction::Place { permit },
+            timestamp_ms,
+            payload: payload.into_bytes(),
+        };
+        let cause = self.story(&order.id);
+        let sealed = self.publish(Who::Execution, &SIGN, None, &request, cause.as_ref());
+        let waiting = Waiting::Order {
+            order: order.id,
+            timestamp_ms,
+        };
+        if let Some(life) = self.execution.as_mut() {
+            life.waiting.insert(sealed.id, waiting);
+        }
+    }
+
+    fn signature(&mut self, request: EnvelopeId, response: SignResponse) {
+        let Some(life) = self.execution.as_mut() else { return };
+        match life.waiting.remove(&request) {
+            Some(Waiting::Order {
+                order,
+                timestamp_ms,
+            }) => {
+                let answer = match response {
+                    SignResponse::Signed { api_key, signature } => Ok(execution_core::Ticket {
+                        timestamp_ms,
+                        api_key,
+                        signature,
+                    }),
+                    SignResponse::Refused { .. } => Err(Reason::SignerRefused),
+                };
+                self.execution_step(Input::Signed { order, answer });
+            }
+            Some(Waiting::Call(call)) => self.call_signed(call, response),
+            None => {}
+        }
+    }
+
+    /// What is on disk now may be announced.
+    pub(crate) fn execution_synced(&mut self) {
+        let who = Who::Execution;
+        let boot = self.seat(who).boot;
+        loop {
+            let synced = self.execution_disk.synced;
+            let Some(life) = self.execution.as_mut() else { return };
+            if life.written.front().is_none_or(|written| written.after > synced) {
+                return;
+            }
+            let Some(written) = life.written.pop_front() else { return };
+            for (number, sealed) in written.facts {
+                self.hand_over(who, Some(number), sealed);
+            }
+            for order in written.prepared {
+                self.execution_step(Input::Durable(order));
+                if !self.lives(who, boot) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The stream has these facts.
+    pub(crate) fn execution_acknowledged(&mut self, sent: &[Outgoing]) {
+        if let Some(life) = self.execution.as_mut() {
+            life.beyond.extend(sent.iter().filter_map(|fact| fact.number));
+        }
+    }
+
+    pub(crate) fn execution_tick(&mut self) {
+        let (who, boot) = (Who::Execution, self.seat(Who::Execution).boot);
+        self.execution_step(Input::Tick);
+        if !self.lives(who, boot) {
+            return;
+        }
+        let now = self.clock(who);
+        let Some(life) = self.execution.as_mut() else { return };
+        life.ticks += 1;
+        if life.ticks.is_multiple_of(10) {
+            let before = life.acknowledged;
+            while life.beyond.remove(&life.acknowledged) {
+                life.acknowledged += 1;
+            }
+            if life.acknowledged > before {
+                let before = life.acknowledged;
+                // Lazily: the next sync takes it along.
+                self.execution_disk.entries.push(Entry::Acknowledged { before });
+            }
+        }
+        if life.ticks.is_multiple_of(5) {
+            match life.core.status(now) {
+                Ok(status) => {
+                    self.trace.count(match status.reason {
+                        None => "execution may trade",
+                        Some(_) => "execution may not trade",
+                    });
+                    self.publish(who, &EXECUTION_STATUS, None, &status, None);
+                }
+                Err(fault) => self.violated(format!("execution: {fault}")),
+            }
+        }
+        if self.execution.as_ref().is_some_and(|life| life.ticks.is_multiple_of(100)) {
+            self.compare_with_replay();
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! Requests to the venue: each derived from an action, signed for exactly that, sent once.
+
+use execution_core::{Input, PlaceOutcome, QueryOutcome, Ticket};
+use portcullis_domain::{Order, OrderId, Reason, Symbol, Timestamp};
+use portcullis_venue::bybit::{Action, Request, VenueError, request_of};
+use portcullis_wire::Text;
+use portcullis_wire::messages::{SignAction, SignRequest, SignResponse};
+use portcullis_wire::subjects::SIGN;
+
+use crate::accounts::Stage;
+use crate::cast::Who;
+use crate::execution::Waiting;
+use crate::faults::Point;
+use crate::settings::Broken;
+use crate::venue::{Pushed, Reply, Signature};
+use crate::world::{Event, Flight, MS, World};
+
+/// How long signature and answer of one request may take together.
+const DEADLINE: u64 = 4_000 * MS;
+/// How long the answer to a placement may take.
+const PLACE_DEADLINE: u64 = 3_000 * MS;
+
+/// What a request is for.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    Place(Box<Order>, Ticket),
+    CancelAll(Symbol),
+    Query {
+        order: OrderId,
+        symbol: Symbol,
+        asked_at: Timestamp,
+    },
+    Read(Stage, Timestamp),
+    Login(u64),
+}
+
+/// A request under way.
+#[derive(Clone, Debug)]
+pub struct Call {
+    purpose: Purpose,
+    request: Request,
+    timestamp_ms: u64,
+}
+
+impl World {
+    /// The venue's time, as execution measured it: a little off.
+    pub(crate) fn venue_time_ms(&mut self) -> u64 {
+        let error = self.random.around(40_000);
+        Timestamp(self.venue_clock().0.saturating_add_signed(error)).as_millis()
+    }
+
+    /// Sends an order, once.
+    pub(crate) fn place(&mut self, order: Order, ticket: Ticket) {
+        if self.crash_point(Who::Execution, Point::BeforePlacing) {
+            return;
+        }
+        self.check_placement(&order, &ticket);
+        self.trace.count("order placed");
+        self.say(format_args!(
+            "execution places {} {} {} {} at {}",
+            order.id, order.symbol, order.side, order.quantity, order.limit_price
+        ));
+        let mut request = request_of(&Action::Place(&order));
+        if self.options.broken == Broken::OrderTampered {
+            request.payload = request.payload.replace("\"Buy\"", "\"Sell\"");
+        }
+        let call = self.ids_of_calls();
+        let timestamp_ms = ticket.timestamp_ms;
+        let id = order.id;
+        let signature = Signature {
+            timestamp_ms,
+            api_key: ticket.api_key.clone(),
+            signature: ticket.signature.clone(),
+        };
+        let purpose = Purpose::Place(Box::new(order), ticket);
+        let boot = self.seat(Who::Execution).boot;
+        let flight = Flight {
+            boot,
+            call,
+            order: Some(id),
+            request: request.clone(),
+            signature,
+        };
+        self.keep_call(call, Call {
+            purpose,
+            request,
+            timestamp_ms,
+        });
+        self.schedule(PLACE_DEADLINE, Event::Deadline(boot, call));
+        self.dispatch(flight);
+        self.crash_point(Who::Execution, Point::AfterPlacing);
+    }
+
+    pub(crate) fn cancel_all(&mut self, symbol: Symbol) {
+        self.trace.count("cancel all");
+        self.ask(Purpose::CancelAll(symbol));
+    }
+
+    pub(crate) fn query(&mut self, order: OrderId, symbol: Symbol) {
+        self.trace.count("order queried");
+        let asked_at = self.clock(Who::Execution);
+        self.ask(Purpose::Query {
+            order,
+            symbol,
+            asked_at,
+        });
+    }
+
+    pub(crate) fn log_in(&mut self) {
+        let expires_ms = self.venue_time_ms() + 10_000;
+        self.ask(Purpose::Login(expires_ms));
+    }
+
+    /// Asks the signer first; what follows happens when it answers.
+    pub(crate) fn ask(&mut self, purpose: Purpose) {
+        let empty = Text::lossy("");
+        let (action, sign) = match &purpose {
+            Purpose::Place(..) => return,
+            Purpose::CancelAll(symbol) => (
+                Action::CancelAll { symbol: *symbol },
+                SignAction::CancelAll { symbol: *symbol },
+            ),
+            Purpose::Query { order, symbol, .. } => {
+                let (order, symbol) = (*order, *symbol);
+                (
+                    Action::QueryOrder { symbol, order },
+                    SignAction::QueryOrder { symbol, order },
+                )
+            }
+            Purpose::Read(Stage::Before | Stage::After, _) => (
+                Action::QueryPositions { cursor: "" },
+                SignAction::QueryPositions { cursor: empty },
+            ),
+            Purpose::Read(Stage::Fills, since) => {
+                let since = *since;
+                (
+                    Action::QueryExecutions { since, cursor: "" },
+                    SignAction::QueryExecutions {
+                        since,
+                        cursor: empty,
+                    },
+                )
+            }
+            Purpose::Read(Stage::Open, _) => (
+                Action::QueryOpenOrders { cursor: "" },
+                SignAction::QueryOpenOrders { cursor: empty },
+            ),
+            Purpose::Login(expires_ms) => {
+                let expires_ms = *expires_ms;
+                (
+                    Action::StreamLogin { expires_ms },
+                    SignAction::StreamLogin { expires_ms },
+                )
+            }
+        };
+        let request = request_of(&action);
+        let timestamp_ms = self.venue_time_ms();
+        let message = SignRequest {
+            action: sign,
+            timestamp_ms,
+            payload: request.payload.clone().into_bytes(),
+        };
+        let call = self.ids_of_calls();
+        let sealed = self.publish(Who::Execution, &SIGN, None, &message, None);
+        if let Some(life) = self.execution.as_mut() {
+            life.waiting.insert(sealed.id, Waiting::Call(call));
+        }
+        self.keep_call(call, Call {
+            purpose,
+            request,
+            timestamp_ms,
+        });
+        let boot = self.seat(Who::Execution).boot;
+        self.schedule(DEADLINE, Event::Deadline(boot, call));
+    }
+
+    fn keep_call(&mut self, number: u64, call: Call) {
+        if let Some(life) = self.execution.as_mut() {
+            life.calls.insert(number, call);
+        }
+    }
+
+    pub(crate) fn call_signed(&mut self, number: u64, response: SignResponse) {
+        let found = self.execution.as_ref().and_then(|life| life.calls.get(&number));
+        let Some(call) = found.cloned() else { return };
+        let SignResponse::Signed { api_key, signature } = response else {
+            return self.answered(number, None);
+        };
+        let signature = Signature {
+            timestamp_ms: call.timestamp_ms,
+            api_key,
+            signature,
+        };
+        let boot = self.seat(Who::Execution).boot;
+        if matches!(call.purpose, Purpose::Login(_)) {
+            return self.connect(boot, number, &call.request.payload, &signature);
+        }
+        self.dispatch(Flight {
+            boot,
+            call: number,
+            order: None,
+            request: call.request,
+            signature,
+        });
+    }
+
+    /// The network to the venue: lost, late, twice, or as it should be.
+    fn dispatch(&mut self, flight: Flight) {
+        let usual = self.random.between(2, 20) * MS;
+        let trouble = self.chaos() && self.random.chance(self.plan.venue);
+        let twice = self.options.broken == Broken::VenueTakesTwice;
+        if !trouble && !twice {
+            return self.schedule(usual, Event::Arrive(flight));
+        }
+        match if twice { 2 } else { self.random.between(0, 3) } {
+            0 => self.trace.count("fault: request lost"),
+            1 => {
+                self.trace.count("fault: request late");
+                let after = self.random.between(100, 6_500) * MS;
+                self.schedule(after, Event::Arrive(flight));
+            }
+            2 => {
+                self.trace.count("fault: request arrives twice");
+                self.schedule(usual, Event::Arrive(flight.clone()));
+                self.schedule(usual + MS, Event::Arrive(flight));
+            }
+            _ => {
+                self.trace.count("fault: venue not reached");
+                let (boot, call) = (flight.boot, flight.call);
+                self.schedule(usual, Event::Answer(boot, call, Reply::Refused(VenueError::RateLimited)));
+            }
+        }
+    }
+
+    pub(crate) fn arrive(&mut self, flight: &Flight) {
+        let now = self.venue_clock();
+        let twice = self.options.broken == Broken::VenueTakesTwice;
+        let reply = self.venue.take(
+            now,
+            &flight.request,
+            &flight.signature,
+            &self.markets,
+            &mut self.random,
+            twice,
+        );
+        if flight.order.is_some() {
+            self.say(format_args!("venue answers {:?} to {:?}", reply, flight.order));
+        }
+        self.check_venue();
+        self.push_stream();
+        let (boot, call) = (flight.boot, flight.call);
+        let usual = self.random.between(2, 20) * MS;
+        if !self.chaos() || !self.random.chance(self.plan.venue) {
+            return self.schedule(usual, Event::Answer(boot, call, reply));
+        }
+        match self.random.between(0, 2) {
+            0 => self.trace.count("fault: answer lost"),
+            1 => {
+                self.trace.count("fault: answer late");
+                let after = self.random.between(100, 5_000) * MS;
+                self.schedule(after, Event::Answer(boot, call, reply));
+            }
+            _ => {
+                self.trace.count("fault: server error after the fact");
+                let reply = Reply::Refused(VenueError::Network);
+                self.schedule(usual, Event::Answer(boot, call, reply));
+            }
+        }
+    }
+
+    /// A request is answered, or never will be.
+    pub(crate) fn answered(&mut self, number: u64, reply: Option<Reply>) {
+        let found = self.execution.as_mut().and_then(|life| life.calls.remove(&number));
+        let Some(call) = found else { return };
+        if reply.is_none() {
+            self.trace.count("request timed out");
+        }
+        match call.purpose {
+            Purpose::Place(order, ticket) => {
+                let id = order.id;
+                if reply.is_none() && self.options.broken == Broken::ResendsOnTimeout {
+                    return self.place(*order, ticket);
+                }
+                let outcome = placed(reply);
+                self.execution_step(Input::Placed { order: id, outcome });
+            }
+            Purpose::CancelAll(_) => {}
+            Purpose::Query {
+                order, asked_at, ..
+            } => {
+                let outcome = match reply {
+                    Some(Reply::Orders(orders)) => orders
+                        .into_iter()
+                        .find(|found| found.order == Some(order))
+                        .map_or(QueryOutcome::NotFound, QueryOutcome::Found),
+                    _ => QueryOutcome::Failed,
+                };
+                self.execution_step(Input::Queried {
+                    order,
+                    asked_at,
+                    outcome,
+                });
+            }
+            Purpose::Read(stage, _) => self.account_read(stage, reply),
+            Purpose::Login(_) => {
+                let boot = self.seat(Who::Execution).boot;
+                self.schedule(500 * MS, Event::Login(boot));
+            }
+        }
+    }
+
+    // --- the venue's stream --------------------------------------------------------------------
+
+    fn connect(&mut self, boot: u64, number: u64, text: &str, signature: &Signature) {
+        if let Some(life) = self.execution.as_mut() {
+            life.calls.remove(&number);
+        }
+        if !self.venue.login(text, signature) {
+            return self.check_venue();
+        }
+        self.venue_streams += 1;
+        let stream = self.venue_streams;
+        self.venue_stream = Some((boot, stream));
+        let at = self.in_lane();
+        self.schedule(at, Event::Connected(boot, stream));
+    }
+
+    /// The stream keeps its order.
+    fn in_lane(&mut self) -> u64 {
+        let slow = self.chaos() && self.random.chance(self.plan.venue / 4);
+        let delay = self.random.between(1, if slow { 1_500 } else { 25 }) * MS;
+        self.venue_lane = self.venue_lane.max(self.now + delay);
+        self.venue_lane - self.now
+    }
+
+    /// What the venue has to tell goes to the stream that is up, or nowhere.
+    pub(crate) fn push_stream(&mut self) {
+        for pushed in std::mem::take(&mut self.venue.pushed) {
+            let Some((boot, stream)) = self.venue_stream else {
+                self.trace.count("event that no stream told");
+                continue;
+            };
+            let after = self.in_lane();
+            self.schedule(after, Event::Push(boot, stream, pushed));
+        }
+    }
+
+    pub(crate) fn stream_connected(&mut self, boot: u64, stream: u64) {
+        if self.lives(Who::Execution, boot) && self.venue_stream == Some((boot, stream)) {
+            self.execution_step(Input::StreamUp);
+        }
+    }
+
+    pub(crate) fn stream_pushed(&mut self, boot: u64, stream: u64, pushed: Pushed) {
+        if !self.lives(Who::Execution, boot) || self.venue_stream != Some((boot, stream)) {
+            return;
+        }
+        match pushed {
+            Pushed::Order(order) => self.execution_step(Input::Venue(order)),
+            Pushed::Fill(fill) => {
+                if self.options.broken == Broken::FillCountedTwice {
+                    let mut again = fill.clone();
+                    let id = format!("{}-again", fill.execution);
+                    if let Ok(id) = portcullis_domain::VenueExecutionId::new(&id) {
+                        again.execution = id;
+                    }
+                    self.execution_step(Input::VenueFill(again));
+                }
+                self.execution_step(Input::VenueFill(fill));
+            }
+        }
+    }
+
+    pub(crate) fn stream_disconnected(&mut self, boot: u64, _stream: u64) {
+        if self.lives(Who::Execution, boot) {
+            self.execution_step(Input::StreamLost);
+            let after = self.random.between(50, 800) * MS;
+            self.schedule(after, Event::Login(boot));
+        }
+    }
+}
+
+/// What an answer to a placement proves; as in the real shell.
+fn placed(reply: Option<Reply>) -> PlaceOutcome {
+    let error = match reply {
+        Some(Reply::Acknowledged(venue_order)) => return PlaceOutcome::Acknowledged(venue_order),
+        Some(Reply::Refused(error)) => error,
+        _ => return PlaceOutcome::Unknown(Text::lossy("no answer")),
+    };
+    let detail = Text::lossy(error.code());
+    let reason = match error.on_order_entry() {
+        VenueError::InsufficientFunds => Reason::InsufficientFunds,
+        VenueError::SlippageExceeded | VenueError::Invalid | VenueError::NotFound => {
+            Reason::VenueRejected
+        }
+        VenueError::Authentication => Reason::VenueAuthentication,
+        VenueError::ClockSkew => Reason::ClockSkew,
+        VenueError::RateLimited => Reason::VenueRateLimit,
+        VenueError::Duplicate | VenueError::Network | VenueError::Unknown => {
+            return PlaceOutcome::Unknown(detail);
+        }
+    };
+    PlaceOutcome::Rejected(reason, detail)
+}

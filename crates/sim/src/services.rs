@@ -1,0 +1,480 @@
+//! The shells of brain, risk-guard and signer, and the principals without a core.
+
+use portcullis_domain::{KillCause, KillState, Side, TimeInForce, Timestamp, Usd};
+use portcullis_venue::bybit::Authority;
+use portcullis_wire::messages::{
+    Kill, Message, Notice, Outcome, Proposal, SignAction, SignResponse, Size, Trade,
+};
+use portcullis_wire::principal::Principal;
+use portcullis_wire::subjects::{
+    BOOK, BRAIN_NOTICE, DECISION, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, PROPOSAL,
+    REPORT, RISK_GUARD_NOTICE, SIGN, SIGNATURE, SIGNED, SIGNER_NOTICE, Subject, TRADE, VERDICT,
+};
+use portcullis_wire::{Received, Text};
+use rust_decimal::Decimal;
+use signer_core::{Answer, Decision, EnclosedPermit};
+
+use crate::cast::Who;
+use crate::faults::Point;
+use crate::settings::{
+    POLICY, READING_SECRET, TRADING_SECRET, policy, reading_key, registry, strategies,
+    trading_key,
+};
+use crate::venue::sign;
+use crate::world::{CHAOS_UNTIL, Event, MS, World};
+use crate::sure;
+
+/// A signer's answer that waits for its record to be on disk.
+#[derive(Debug)]
+pub struct Pending {
+    pub answer: Answer,
+    /// How many records must be synced.
+    pub after: usize,
+}
+
+impl World {
+    pub(crate) fn open<P: Principal, M: Message>(
+        &mut self,
+        who: Who,
+        subject: &Subject<P, M>,
+        arrived_on: &str,
+        frame: &[u8],
+    ) -> Option<Received<M>> {
+        let now = self.clock(who);
+        match self.seat(who).verifier.open(subject, arrived_on, frame, now) {
+            Ok(received) => {
+                if matches!(received, Received::Duplicate(_)) {
+                    self.trace.count("duplicate recognised");
+                }
+                Some(received)
+            }
+            Err(refusal) => {
+                self.refused(who, arrived_on, refusal);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn start_brain(&mut self, started_at: Timestamp) {
+        let settings = brain_core::Settings {
+            policy: policy(self.plan.daily_loss_max),
+            policy_hash: POLICY,
+            strategies: registry(),
+            orders_pending_max: 500,
+            started_at,
+        };
+        self.brain = Some(brain_core::Brain::new(settings));
+        self.notice_of(Who::Brain, Notice::Started {
+            version: Text::lossy("sim"),
+            policy: Some(POLICY),
+            kill: None,
+        });
+    }
+
+    pub(crate) fn start_guard(&mut self, started_at: Timestamp) {
+        let settings = risk_guard_core::Settings {
+            policy: policy(self.plan.daily_loss_max),
+            policy_hash: POLICY,
+            strategies: strategies(),
+            orders_per_second_max: 100,
+            orders_pending_max: 500,
+            orders_remembered_max: 5_000,
+            kill: self.guard_latch,
+            started_at,
+        };
+        self.guard = Some(risk_guard_core::RiskGuard::new(settings));
+        self.notice_of(Who::Guard, Notice::Started {
+            version: Text::lossy("sim"),
+            policy: Some(POLICY),
+            kill: Some(self.guard_latch),
+        });
+    }
+
+    pub(crate) fn start_signer(&mut self) {
+        let operators = self.deployment.operators();
+        let config = signer_core::Config {
+            realm: self.deployment.realm(),
+            operators,
+            trading_key: trading_key(),
+            reading_key: reading_key(),
+            orders_per_second_max: 200,
+            orders_max: 100_000,
+        };
+        let engine = signer_core::Engine::new(config, self.signer_latch, &self.signer_disk.entries);
+        match engine {
+            Ok(engine) => self.signer = Some(engine),
+            Err(fault) => self.violated(format!("signer does not read its journal: {fault:?}")),
+        }
+        self.notice_of(Who::Signer, Notice::Started {
+            version: Text::lossy("sim"),
+            policy: None,
+            kill: Some(self.signer_latch),
+        });
+    }
+
+    fn notice_of(&mut self, who: Who, notice: Notice) {
+        match who {
+            Who::Brain => self.fact(who, &BRAIN_NOTICE, None, &notice, None),
+            Who::Guard => self.fact(who, &RISK_GUARD_NOTICE, None, &notice, None),
+            _ => self.fact(who, &SIGNER_NOTICE, None, &notice, None),
+        }
+    }
+
+    // --- brain ---------------------------------------------------------------------------------
+
+    pub(crate) fn brain_receives(&mut self, subject: &str, frame: &[u8]) {
+        use brain_core::Input;
+        let who = Who::Brain;
+        macro_rules! fresh {
+            ($row:ident, $input:path) => {
+                if $row.row.matches(subject) {
+                    if let Some(message) =
+                        self.open(who, &$row, subject, frame).and_then(Received::fresh)
+                    {
+                        self.brain_step($input(message));
+                    }
+                    return;
+                }
+            };
+        }
+        fresh!(PROPOSAL, Input::Proposal);
+        fresh!(BOOK, Input::Book);
+        fresh!(EXECUTION_STATUS, Input::Status);
+        fresh!(REPORT, Input::Report);
+        fresh!(VERDICT, Input::Verdict);
+        fresh!(HEARTBEAT, Input::Heartbeat);
+    }
+
+    pub(crate) fn brain_step(&mut self, input: brain_core::Input) {
+        let now = self.clock(Who::Brain);
+        let Some(brain) = self.brain.as_mut() else { return };
+        let effects = match brain.step(now, input) {
+            Ok(effects) => effects,
+            Err(fault) => return self.violated(format!("brain: {fault}")),
+        };
+        for notice in effects.notices {
+            self.notice_of(Who::Brain, notice);
+        }
+        let Some(decided) = effects.decided else { return };
+        let cause = decided.proposal.header().clone();
+        match decided.decision.outcome {
+            Outcome::Passed => self.trace.count("proposal passed"),
+            Outcome::Refused(reason) => {
+                self.trace.count("proposal refused");
+                self.say(format_args!("brain refuses {}: {reason}", decided.decision.order));
+            }
+        }
+        if let Some(order) = &decided.order {
+            self.publish(Who::Brain, &ORDER, None, order, Some(&cause));
+        }
+        if self.crash_point(Who::Brain, Point::AfterSending) {
+            return;
+        }
+        let name = decided.strategy.to_string();
+        self.fact(Who::Brain, &DECISION, Some(&name), &decided.decision, Some(&cause));
+    }
+
+    // --- risk-guard ----------------------------------------------------------------------------
+
+    pub(crate) fn guard_receives(&mut self, subject: &str, frame: &[u8]) {
+        use risk_guard_core::Input;
+        let who = Who::Guard;
+        macro_rules! fresh {
+            ($row:ident, $input:path) => {
+                if $row.row.matches(subject) {
+                    if let Some(message) =
+                        self.open(who, &$row, subject, frame).and_then(Received::fresh)
+                    {
+                        self.guard_step($input(message));
+                    }
+                    return;
+                }
+            };
+        }
+        fresh!(ORDER, Input::Order);
+        fresh!(BOOK, Input::Book);
+        fresh!(EXECUTION_STATUS, Input::Status);
+        fresh!(REPORT, Input::Report);
+        if KILL.row.matches(subject)
+            && let Some(command) = self.open(who, &KILL, subject, frame)
+            && self.kill_holds(&command.either())
+        {
+            // As the shell: stopped at once, on disk a moment later, acknowledged then.
+            self.guard_step(Input::Kill(KillState::Triggered));
+            if self.crash_point(who, Point::BeforeLatch) {
+                return;
+            }
+            self.guard_latch = KillState::Triggered;
+            self.oracle.guard_killed = true;
+            self.trace.count("kill acknowledged by risk-guard");
+            self.notice_of(who, killed_notice());
+        }
+    }
+
+    pub(crate) fn guard_step(&mut self, input: risk_guard_core::Input) {
+        let now = self.clock(Who::Guard);
+        let Some(guard) = self.guard.as_mut() else { return };
+        let effects = match guard.step(now, input) {
+            Ok(effects) => effects,
+            Err(fault) => return self.violated(format!("risk-guard: {fault}")),
+        };
+        if let Some(heartbeat) = effects.heartbeat {
+            self.publish(Who::Guard, &HEARTBEAT, None, &heartbeat, None);
+        }
+        for notice in effects.notices {
+            self.notice_of(Who::Guard, notice);
+        }
+        let Some(judgement) = effects.judgement else { return };
+        let cause = judgement.order.header().clone();
+        if let Outcome::Refused(reason) = judgement.verdict.outcome {
+            self.trace.count("order refused by risk-guard");
+            self.say(format_args!("risk-guard refuses {}: {reason}", judgement.verdict.order));
+        }
+        if let Some(permit) = &judgement.permit {
+            self.trace.count("permit given");
+            if self.oracle.guard_killed {
+                self.violated("risk-guard permits after it acknowledged the kill");
+            }
+            self.publish(Who::Guard, &PERMIT, None, permit, Some(&cause));
+        }
+        if self.crash_point(Who::Guard, Point::AfterSending) {
+            return;
+        }
+        let name = judgement.order.message().strategy.to_string();
+        self.fact(Who::Guard, &VERDICT, Some(&name), &judgement.verdict, Some(&cause));
+    }
+
+    /// What the real shells check of a kill command.
+    pub(crate) fn kill_holds(
+        &self,
+        command: &portcullis_wire::Verified<portcullis_wire::Signed<Kill>>,
+    ) -> bool {
+        let key = self.deployment.operators().get(&command.source()).copied();
+        key.and_then(|key| command.message().verify(&key).ok())
+            .is_some_and(|kill| {
+                kill.operator == command.source() && kill.realm == self.deployment.realm()
+            })
+    }
+
+    // --- signer --------------------------------------------------------------------------------
+
+    pub(crate) fn signer_receives(&mut self, subject: &str, frame: &[u8]) {
+        use signer_core::Input;
+        let who = Who::Signer;
+        if HEARTBEAT.row.matches(subject) {
+            if let Some(beat) = self.open(who, &HEARTBEAT, subject, frame).and_then(Received::fresh)
+            {
+                self.signer_step(Input::Heartbeat(beat));
+            }
+        } else if KILL.row.matches(subject) {
+            if let Some(command) = self.open(who, &KILL, subject, frame) {
+                self.signer_step(Input::Kill(command.either()));
+            }
+        } else if SIGN.row.matches(subject)
+            && let Some(request) = self.open(who, &SIGN, subject, frame)
+        {
+            let (Received::Fresh(verified) | Received::Duplicate(verified)) = &request;
+            let permit = match &verified.message().action {
+                SignAction::Place { permit } => {
+                    let (now, permit) = (self.clock(who), permit.clone());
+                    match self.seat(who).verifier.open_permit(&permit, now) {
+                        Ok((permit, order)) => Some(Box::new(EnclosedPermit {
+                            permit: permit.either(),
+                            order: order.either(),
+                        })),
+                        Err(refusal) => {
+                            self.refused(who, "enclosed permit", refusal);
+                            None
+                        }
+                    }
+                }
+                _ => None,
+            };
+            self.signer_step(Input::Request { request, permit });
+        }
+    }
+
+    fn signer_step(&mut self, input: signer_core::Input) {
+        let now = self.clock(Who::Signer);
+        let Some(signer) = self.signer.as_mut() else { return };
+        let effects = match signer.step(now, input) {
+            Ok(effects) => effects,
+            Err(fault) => return self.violated(format!("signer: {fault}")),
+        };
+        if effects.trigger.is_some() {
+            if self.crash_point(Who::Signer, Point::BeforeLatch) {
+                return;
+            }
+            self.signer_latch = KillState::Triggered;
+            self.oracle.signer_killed = true;
+            self.trace.count("kill acknowledged by signer");
+        }
+        for notice in effects.notices {
+            self.notice_of(Who::Signer, notice);
+        }
+        let records = effects.records;
+        if !records.is_empty() {
+            self.signer_disk.entries.extend(records);
+            self.sync_later(Who::Signer);
+            if self.crash_point(Who::Signer, Point::BeforeSync) {
+                return;
+            }
+        }
+        if let Some(answer) = effects.answer {
+            let after = self.signer_disk.entries.len();
+            self.signer_pending.push_back(Pending { answer, after });
+            self.release_signatures();
+        }
+    }
+
+    /// Answers leave in the order of the decisions, each once its record is on disk.
+    pub(crate) fn release_signatures(&mut self) {
+        while let Some(pending) = self.signer_pending.front()
+            && pending.after <= self.signer_disk.synced
+        {
+            let Some(Pending { answer, .. }) = self.signer_pending.pop_front() else {
+                return;
+            };
+            self.give_signature(answer);
+            if self.signer.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn give_signature(&mut self, answer: Answer) {
+        let Answer {
+            request,
+            decision,
+            mut fact,
+        } = answer;
+        let response = match decision {
+            Decision::Sign { places: true, .. } if !self.signer_latch.may_trade() => {
+                SignResponse::Refused {
+                    reason: portcullis_domain::Reason::KillSwitch,
+                }
+            }
+            Decision::Sign {
+                authority,
+                text,
+                places,
+            } => {
+                if places {
+                    self.trace.count("order signed");
+                }
+                let (api_key, secret) = match authority {
+                    Authority::Trading => (trading_key(), TRADING_SECRET),
+                    Authority::Reading => (reading_key(), READING_SECRET),
+                };
+                let signature = sign(secret, &text);
+                SignResponse::Signed { api_key, signature }
+            }
+            Decision::Refuse(reason) => {
+                self.trace.count("signature refused");
+                self.say(format_args!("signer refuses {:?} {reason}", fact.action));
+                SignResponse::Refused { reason }
+            }
+        };
+        fact.outcome = match &response {
+            SignResponse::Signed { .. } => Outcome::Passed,
+            SignResponse::Refused { reason } => Outcome::Refused(*reason),
+        };
+        self.fact(Who::Signer, &SIGNED, None, &fact, Some(&request));
+        if self.crash_point(Who::Signer, Point::BeforeAnswer) {
+            return;
+        }
+        self.publish(Who::Signer, &SIGNATURE, None, &response, Some(&request));
+    }
+
+    // --- those without a core ------------------------------------------------------------------
+
+    pub(crate) fn market(&mut self) {
+        self.schedule(100 * MS, Event::Market);
+        let venue_time = self.venue_clock();
+        for index in 0..self.markets.len() {
+            let bps = if self.now < CHAOS_UNTIL { self.plan.market_bps } else { 2 };
+            let Some(market) = self.markets.get_mut(index) else { return };
+            market.walk(&mut self.random, bps);
+            let book = market.book(&mut self.random, venue_time);
+            let (symbol, last) = (market.symbol(), market.listing.price(market.mid));
+            let market = market.clone();
+            self.venue.trade(venue_time, &market, &mut self.random);
+            if !self.seat(Who::MarketData).up {
+                continue;
+            }
+            self.publish(Who::MarketData, &BOOK, Some(symbol.as_str()), &book, None);
+            if self.random.chance(200) {
+                let trade = Trade {
+                    symbol,
+                    side: Side::Buy,
+                    price: last,
+                    quantity: market.listing.quantity(1),
+                    venue_time,
+                };
+                self.publish(Who::MarketData, &TRADE, Some(symbol.as_str()), &trade, None);
+            }
+        }
+        self.push_stream();
+    }
+
+    pub(crate) fn propose(&mut self) {
+        if self.now < CHAOS_UNTIL {
+            let after = self.random.between(10, 90) * MS;
+            self.schedule(after, Event::Propose);
+        }
+        let who = self.random.pick(&[Who::Sample, Who::Other]);
+        let market = self.random.between(0, self.markets.len() as u64 - 1) as usize;
+        let Some(market) = self.markets.get(market).cloned() else { return };
+        let passive = self.random.chance(300);
+        let side = self.random.pick(&[Side::Buy, Side::Sell]);
+        let sign = if side == Side::Buy { -1 } else { 1 };
+        let limit_price = passive.then(|| {
+            let away = self.random.between(1, (market.mid / 400).unsigned_abs()) as i64;
+            market.listing.price(market.mid + sign * away)
+        });
+        let notional = Decimal::from(self.random.between(50, 1_400));
+        let proposal = Proposal {
+            symbol: market.symbol(),
+            side,
+            size: Size::Notional(sure(Usd::new(notional), "an amount")),
+            limit_price,
+            time_in_force: self.random.pick(&[
+                TimeInForce::GoodTillCancel,
+                TimeInForce::GoodTillCancel,
+                TimeInForce::ImmediateOrCancel,
+                TimeInForce::FillOrKill,
+                TimeInForce::PostOnly,
+            ]),
+            reduce_only: self.random.chance(100),
+        };
+        self.trace.count("proposal made");
+        self.publish(who, &PROPOSAL, None, &proposal, None);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let kill = Kill {
+            realm: self.deployment.realm(),
+            operator: Who::Alice.name(),
+            reason: Text::lossy("simulated"),
+            at: self.clock(Who::Alice),
+        };
+        self.trace.count("fault: kill command");
+        self.say(format_args!("alice pulls the kill switch"));
+        let signed = self.deployment.signed(Who::Alice.text(), &kill);
+        self.publish(Who::Alice, &KILL, None, &signed, None);
+        // People press again until they see it work.
+        if !(self.oracle.guard_killed && self.oracle.signer_killed && self.oracle.execution_killed) {
+            self.schedule(400 * MS, Event::Kill);
+        }
+    }
+
+}
+
+pub fn killed_notice() -> Notice {
+    Notice::KillSwitch {
+        state: KillState::Triggered,
+        cause: KillCause::Operator,
+        detail: Text::lossy("simulated"),
+    }
+}
+
