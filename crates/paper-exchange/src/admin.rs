@@ -175,9 +175,14 @@ async fn requests(State(app): State<App>) -> Response {
         let counts: serde_json::Map<String, Value> = state
             .requests
             .iter()
-            .map(|(link_id, count)| (link_id.clone(), json!(count)))
+            .map(|(link_id, creates)| (link_id.clone(), json!(creates.count)))
             .collect();
-        json!({ "createRequests": counts })
+        let first_at_us: serde_json::Map<String, Value> = state
+            .requests
+            .iter()
+            .map(|(link_id, creates)| (link_id.clone(), json!(creates.first_at_us)))
+            .collect();
+        json!({ "createRequests": counts, "firstAtMicros": first_at_us })
     });
     answered(read.await)
 }

@@ -22,6 +22,14 @@ impl Clock {
         now.saturating_add(self.skew_ms.load(Ordering::Relaxed))
     }
 
+    /// Now by the machine's clock, in microseconds since the Unix epoch, for measurements.
+    pub(crate) fn machine_now_us() -> u64 {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Moves the server time; 0 sets it right again.
     pub(crate) fn skew(&self, skew_ms: i64) {
         self.skew_ms.store(skew_ms, Ordering::Relaxed);

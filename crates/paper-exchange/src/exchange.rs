@@ -36,22 +36,34 @@ pub(crate) struct State {
 /// How often each client order id was asked to be created, refused or not.
 #[derive(Debug, Default)]
 pub(crate) struct CreateCounts {
-    counts: std::collections::BTreeMap<String, u64>,
+    counts: std::collections::BTreeMap<String, Creates>,
+}
+
+/// The requests to create one order.
+#[derive(Debug)]
+pub(crate) struct Creates {
+    pub count: u64,
+    /// When the first one was read, in microseconds since the Unix epoch.
+    pub first_at_us: u64,
 }
 
 /// Most client order ids that are counted.
 const COUNTED_MAX: usize = 2_000_000;
 
 impl CreateCounts {
-    pub(crate) fn note(&mut self, link_id: &str) {
-        if let Some(count) = self.counts.get_mut(link_id) {
-            *count = count.saturating_add(1);
+    pub(crate) fn note(&mut self, link_id: &str, arrived_at_us: u64) {
+        if let Some(creates) = self.counts.get_mut(link_id) {
+            creates.count = creates.count.saturating_add(1);
         } else if self.counts.len() < COUNTED_MAX {
-            self.counts.insert(link_id.to_owned(), 1);
+            let first = Creates {
+                count: 1,
+                first_at_us: arrived_at_us,
+            };
+            self.counts.insert(link_id.to_owned(), first);
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &u64)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Creates)> {
         self.counts.iter()
     }
 }

@@ -8,6 +8,7 @@ mod connect;
 mod inbox;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -103,6 +104,12 @@ impl Bus {
 
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self.0.client.connection_state(), State::Connected)
+    }
+
+    /// How often the connection was made: changes before [`Self::is_connected`] is true again, and
+    /// so tells whoever asks that one first that what was on its way is lost.
+    pub(crate) fn connection(&self) -> u64 {
+        self.0.client.statistics().connects.load(Ordering::Relaxed)
     }
 
     pub(crate) fn connections(&self) -> watch::Receiver<u64> {

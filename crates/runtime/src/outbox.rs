@@ -7,7 +7,8 @@
 //! ```
 //!
 //! After a reconnect everything unacknowledged is sent again from the oldest on; the stream knows
-//! what it has by the message id. A duplicate on the *first* attempt means that somebody else used
+//! what it has by the message id. Facts reach the stream in the order of their places, except that
+//! a few which the client library held when a connection broke may come before older ones. A duplicate on the *first* attempt means that somebody else used
 //! our unguessable id before us, and is an alarm.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -57,6 +58,8 @@ struct State {
     first: u64,
     /// The number of the next entry to send; set back to the first to send everything again.
     next: u64,
+    /// The connection that was sent on last.
+    connection: u64,
     /// Nothing is sent before, after the stream refused something.
     pause_until: Option<Instant>,
 }
@@ -69,6 +72,7 @@ impl Default for State {
             ahead: BTreeMap::new(),
             first: 0,
             next: 0,
+            connection: 0,
             pause_until: None,
         }
     }
@@ -203,6 +207,15 @@ impl Outbox {
             return false;
         }
         state.pause_until = None;
+        if !self.0.bus.is_connected() {
+            return false;
+        }
+        // What was unanswered on the connection before may be lost: all of it goes first.
+        let connection = self.0.bus.connection();
+        if connection != state.connection {
+            state.connection = connection;
+            state.next = state.first;
+        }
         let (first, mut next) = (state.first, state.next);
         while next.saturating_sub(first) < IN_FLIGHT_MAX {
             let index = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
@@ -334,9 +347,7 @@ async fn run(outbox: Outbox, mut answers: Subscriber, mut connections: watch::Re
                 if changed.is_err() {
                     return;
                 }
-                let mut state = outbox.lock();
-                state.next = state.first;
-                outbox.pump(&mut state)
+                outbox.pump(&mut outbox.lock())
             }
             () = outbox.0.wake.notified() => false,
             _ = ticks.tick() => outbox.tick(),

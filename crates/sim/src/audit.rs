@@ -13,7 +13,7 @@ use portcullis_wire::{Refusal, Sealed, Text};
 use crate::cast::{Seat, Who};
 use crate::faults::Point;
 use crate::log::payloads;
-use crate::settings::{CHAIN_KEY, audit_settings};
+use crate::settings::{Broken, CHAIN_KEY, audit_settings};
 use crate::sure;
 use crate::world::{Event, MS, World};
 
@@ -186,6 +186,9 @@ impl World {
             }
         }
         for due in effects.receipts {
+            if self.options.broken == Broken::ReceiptForged {
+                break;
+            }
             self.oracle.receipts.push(due.receipt);
             self.check_receipt(&due.receipt);
             let signed = self.deployment.signed("audit", &due.receipt);

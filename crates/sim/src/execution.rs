@@ -331,8 +331,8 @@ impl World {
             life.facts += numbered.len() as u64;
             let mut orders = Vec::new();
             for (index, order, permit) in prepared.into_iter().rev() {
-                let (number, sealed) = numbered.remove(index);
-                self.hand_over(who, Some(number), sealed);
+                let fact = numbered.remove(index);
+                self.say_early(fact);
                 orders.push(order.id);
                 self.ask_for_order(&order, permit);
             }
@@ -361,6 +361,23 @@ impl World {
                 | Effect::Fill(..)
                 | Effect::Notice(_) => {}
             }
+        }
+    }
+
+    /// The fact of a permit does not wait for its own record to be on disk, only for its turn: facts
+    /// go out in the order of their places, or audit takes those it overtook for lost.
+    fn say_early(&mut self, (number, sealed): (u64, Sealed)) {
+        let Some(life) = self.execution.as_mut() else { return };
+        match life.written.back() {
+            Some(last) if self.options.broken != Broken::PermitOvertakes => {
+                let written = Written {
+                    after: last.after,
+                    facts: vec![(number, sealed)],
+                    prepared: Vec::new(),
+                };
+                life.written.push_back(written);
+            }
+            Some(_) | None => self.hand_over(Who::Execution, Some(number), sealed),
         }
     }
 

@@ -46,6 +46,8 @@ pub enum Broken {
     FillCountedTwice,
     /// Risk-guard's key seals an order that no brain ever sealed.
     OrderInvented,
+    /// Execution's shell lets the fact of a permit overtake older facts that wait for the disk.
+    PermitOvertakes,
 }
 
 /// What to run.

@@ -122,6 +122,8 @@ pub struct World {
     pub(crate) venue_stream: Option<(u64, u64)>,
     pub(crate) venue_streams: u64,
     pub(crate) venue_lane: u64,
+    /// How many orders had left when everything was at rest for the first time.
+    pub(crate) placed_before_rest: Option<usize>,
 }
 
 impl World {
@@ -169,6 +171,7 @@ impl World {
             venue_stream: None,
             venue_streams: 0,
             venue_lane: 0,
+            placed_before_rest: None,
         }
     }
 
@@ -328,6 +331,12 @@ impl World {
     pub(crate) fn isolated(&mut self, who: Who) -> bool {
         let now = self.now;
         self.seat(who).isolated_until > now
+    }
+
+    /// A number that no other request has.
+    pub(crate) const fn ids_of_calls(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
     }
 
     pub(crate) fn fresh_id(&mut self) -> EnvelopeId {

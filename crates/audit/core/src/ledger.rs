@@ -153,7 +153,7 @@ impl Ledger {
     /// Acknowledges once all that is appended so far is on disk.
     pub fn acknowledge(&mut self, token: Option<u64>, effects: &mut Effects) {
         match self.pending.back_mut() {
-            Some(_) => effects.acknowledge.extend(token),
+            Some(last) => last.tokens.extend(token),
             None => effects.acknowledge.extend(token),
         }
     }

@@ -251,6 +251,19 @@ fn a_restart_does_not_state_again_what_was_stated() {
 }
 
 #[test]
+fn the_end_is_covered_by_a_checkpoint_however_soon_it_follows_the_last() {
+    let mut rig = Rig::new();
+    for one in rig.notices(2) {
+        rig.live(&one);
+    }
+    rig.step(Input::Durable { size: 1 });
+    rig.tick_after(0);
+    rig.sync();
+    assert_eq!(rig.step(Input::Ending).checkpoint.unwrap().size, 2);
+    assert_eq!(rig.step(Input::Ending).checkpoint, None, "nothing new");
+}
+
+#[test]
 fn a_log_that_claims_what_was_never_appended_stops_the_core() {
     let mut rig = Rig::new();
     for one in rig.notices(2) {

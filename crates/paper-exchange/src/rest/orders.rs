@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::params::Params;
 use crate::accounts::Credential;
+use crate::clock::Clock;
 use crate::engine::order::{OrderType, Side, TimeInForce};
 use crate::engine::refusal::Refusal;
 use crate::engine::{Amend, CancelAll, OrderRef, PlaceFaults, PlaceRequest};
@@ -33,9 +34,10 @@ pub(super) async fn answer(
     params: Params,
 ) -> Outcome {
     let account = credential.account.clone();
+    let arrived_at_us = Clock::machine_now_us();
     app.exchange
         .run(move |state| match path {
-            "/v5/order/create" => create(state, &account, &params),
+            "/v5/order/create" => create(state, &account, &params, arrived_at_us),
             "/v5/order/cancel" => cancel(state, &account, &params),
             "/v5/order/amend" => amend(state, &account, &params),
             "/v5/order/cancel-all" => cancel_all(state, &account, &params),
@@ -45,10 +47,15 @@ pub(super) async fn answer(
         .into()
 }
 
-fn create(state: &mut State, account: &str, params: &Params) -> Result<Value, Refusal> {
+fn create(
+    state: &mut State,
+    account: &str,
+    params: &Params,
+    arrived_at_us: u64,
+) -> Result<Value, Refusal> {
     let link_id = params.text("orderLinkId")?.unwrap_or_default().to_owned();
     if !link_id.is_empty() {
-        state.requests.note(&link_id);
+        state.requests.note(&link_id, arrived_at_us);
     }
     let request = place_request(params, link_id)?;
     let scopes = ["/v5/order/create"];

@@ -1,0 +1,376 @@
+//! What goes wrong, and when: a plan from the seed, so that different seeds mix different faults.
+
+use portcullis_domain::{Span, Timestamp};
+
+use crate::cast::Who;
+use crate::random::Random;
+use crate::settings::{Broken, Options};
+use crate::world::{CHAOS_UNTIL, Event, MS, World};
+
+/// Which faults a run has, and how many.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Messages lost, in a thousand.
+    pub drop: u64,
+    /// Messages delivered twice, in a thousand.
+    pub duplicate: u64,
+    /// Messages delayed by up to 2.5 s, in a thousand.
+    pub late: u64,
+    /// Everything for this service takes up to 0.9 s.
+    pub slow: Option<Who>,
+    /// Whether services die and come back.
+    pub crashes: bool,
+    /// How often one dies between two effects, in ten thousand chances.
+    pub crash_points: u64,
+    /// Whether somebody is cut off from the bus at times.
+    pub partitions: bool,
+    /// Requests to the venue that meet trouble, in a thousand, each way.
+    pub venue: u64,
+    /// Whether the venue's stream breaks at times.
+    pub stream: bool,
+    /// Whose disk stalls at times.
+    pub stall: Option<Who>,
+    /// Whether clocks are set at times.
+    pub clocks: bool,
+    /// When an operator stops everything.
+    pub kill_at: Option<u64>,
+    /// How far the venue's clock is from the truth, in microseconds.
+    pub venue_offset: i64,
+    /// The largest step of the market, in basis points.
+    pub market_bps: i64,
+    /// The day's loss that stops trading, in USD.
+    pub daily_loss_max: u64,
+    /// Whether midnight by UTC falls into the run.
+    midnight: bool,
+}
+
+/// Between which effects a process may die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    AfterSending,
+    BeforeLatch,
+    BeforeSync,
+    BeforeAnswer,
+    BeforePlacing,
+    AfterPlacing,
+}
+
+impl Plan {
+    pub fn new(random: &mut Random, options: Options) -> Self {
+        let mut some = |per_mille: u64, value: u64| if random.chance(per_mille) { value } else { 0 };
+        let drop = some(500, 25);
+        let duplicate = some(500, 40);
+        let late = some(350, 25);
+        let crash_points = some(500, 12);
+        let venue = some(600, 90);
+        let slow = random
+            .chance(200)
+            .then(|| random.pick(&[Who::Signer, Who::Audit, Who::Brain, Who::Guard]));
+        let stall = random
+            .chance(350)
+            .then(|| random.pick(&[Who::Audit, Who::Audit, Who::Execution, Who::Signer]));
+        let (crashes, partitions) = (random.chance(500), random.chance(350));
+        let (stream, clocks) = (random.chance(400), random.chance(300));
+        let kill_at = random
+            .chance(250)
+            .then(|| random.between(4_000 * MS, CHAOS_UNTIL - 1_000 * MS));
+        let violent = random.chance(250) && options.faults;
+        let mut plan = Self {
+            drop,
+            duplicate,
+            late,
+            slow,
+            crashes,
+            crash_points,
+            partitions,
+            venue,
+            stream,
+            stall,
+            clocks,
+            kill_at: kill_at.filter(|_| options.faults),
+            venue_offset: random.around(300_000),
+            market_bps: if violent { 60 } else { 6 },
+            daily_loss_max: if violent { 30 } else { 1_500 },
+            midnight: random.chance(150),
+        };
+        match options.broken {
+            Broken::ResendsOnTimeout => plan.venue = 300,
+            Broken::AuditLosesSynced | Broken::JournalLosesSynced => {
+                plan.crashes = true;
+                plan.crash_points = 40;
+            }
+            Broken::LatchForgets => {
+                plan.kill_at = Some(4_000 * MS);
+                plan.crashes = true;
+            }
+            Broken::Nothing
+            | Broken::VenueTakesTwice
+            | Broken::ReceiptForged
+            | Broken::OrderTampered
+            | Broken::FillCountedTwice
+            | Broken::OrderInvented
+            | Broken::PermitOvertakes => {}
+        }
+        plan
+    }
+
+    /// When the run begins.
+    pub const fn began(&self, usual: Timestamp) -> Timestamp {
+        if !self.midnight {
+            return usual;
+        }
+        let next_day = Timestamp((usual.utc_day() + 1) * 86_400_000_000);
+        next_day.minus(Span::from_secs(8))
+    }
+}
+
+impl World {
+    /// Something big goes wrong, if the plan has it; then the next.
+    pub(crate) fn fault(&mut self) {
+        if !self.chaos() {
+            return;
+        }
+        let after = self.random.between(150, 1_200) * MS;
+        self.schedule(after, Event::Fault);
+        match self.random.between(0, 5) {
+            0 | 1 if self.plan.crashes => {
+                let who = self.random.pick(&[
+                    Who::Brain,
+                    Who::Guard,
+                    Who::Execution,
+                    Who::Execution,
+                    Who::Signer,
+                    Who::Audit,
+                    Who::MarketData,
+                ]);
+                self.crash(who);
+            }
+            2 if self.plan.partitions => {
+                let who = self.random.pick(&[
+                    Who::Brain,
+                    Who::Guard,
+                    Who::Execution,
+                    Who::Signer,
+                    Who::Audit,
+                    Who::MarketData,
+                ]);
+                let until = self.now + self.random.between(100, 6_500) * MS;
+                self.seat(who).isolated_until = until.min(CHAOS_UNTIL);
+                self.trace.count("fault: partition");
+                self.say(format_args!("{who:?} is cut off"));
+            }
+            3 if self.plan.stream => {
+                if let Some((boot, stream)) = self.venue_stream.take() {
+                    self.trace.count("fault: stream lost");
+                    self.say(format_args!("the venue's stream breaks"));
+                    let after = self.random.between(20, 1_500) * MS;
+                    self.schedule(after, Event::Disconnected(boot, stream));
+                }
+            }
+            4 if self.plan.clocks => {
+                let who = self.random.pick(&Who::ALL);
+                let offset = self.random.around(400_000);
+                self.seat(who).offset = offset;
+                self.trace.count("fault: clock set");
+                self.say(format_args!("{who:?}'s clock is set to {offset} µs off"));
+            }
+            5 if self.plan.crashes => self.stop_in_order(),
+            _ => {}
+        }
+    }
+
+    /// Execution is asked to end: it cancels first.
+    fn stop_in_order(&mut self) {
+        if let Some(life) = self.execution.as_mut()
+            && !life.stopping
+        {
+            life.stopping = true;
+            self.trace.count("fault: stopped in order");
+            self.say(format_args!("execution is asked to end"));
+            self.execution_step(execution_core::Input::Stop);
+            self.schedule(1_500 * MS, Event::Crash(Who::Execution));
+        }
+    }
+
+    /// Here a process may die. Whether it did.
+    pub(crate) fn crash_point(&mut self, who: Who, point: Point) -> bool {
+        if !self.seat(who).up {
+            return true;
+        }
+        let dies = self.chaos() && self.random.between(0, 9_999) < self.plan.crash_points;
+        if dies {
+            self.trace.count(match point {
+                Point::AfterSending => "fault: crash after sending, before the fact",
+                Point::BeforeLatch => "fault: crash before the latch is on disk",
+                Point::BeforeSync => "fault: crash between append and sync",
+                Point::BeforeAnswer => "fault: crash before the answer",
+                Point::BeforePlacing => "fault: crash before placing",
+                Point::AfterPlacing => "fault: crash after placing",
+            });
+            self.crash(who);
+        }
+        dies
+    }
+
+    /// A process dies: its memory is gone, and what its disk did not have.
+    pub(crate) fn crash(&mut self, who: Who) {
+        if !self.seat(who).up {
+            return;
+        }
+        if who == Who::Execution {
+            self.compare_with_replay();
+        }
+        let seat = self.seat(who);
+        seat.up = false;
+        seat.outbox.clear();
+        self.say(format_args!("{who:?} dies"));
+        let lost = match who {
+            Who::Brain => {
+                self.trace.count("fault: brain dies");
+                self.brain = None;
+                0
+            }
+            Who::Guard => {
+                self.trace.count("fault: risk-guard dies");
+                self.guard = None;
+                0
+            }
+            Who::Execution => {
+                self.trace.count("fault: execution dies");
+                self.execution = None;
+                self.venue_stream = None;
+                self.oracle.heartbeat = None;
+                let lost = self.execution_disk.crash(&mut self.random);
+                if self.options.broken == Broken::JournalLosesSynced {
+                    let half = self.execution_disk.entries.len() / 2;
+                    self.execution_disk.entries.truncate(half);
+                    self.execution_disk.synced = half;
+                }
+                lost
+            }
+            Who::Signer => {
+                self.trace.count("fault: signer dies");
+                self.signer = None;
+                self.signer_pending.clear();
+                self.signer_disk.crash(&mut self.random)
+            }
+            Who::Audit => {
+                self.trace.count("fault: audit dies");
+                self.audit = None;
+                let lost = self.audit_disk.crash(&mut self.random);
+                if self.options.broken == Broken::AuditLosesSynced {
+                    let half = self.audit_disk.entries.len() / 2;
+                    self.audit_disk.entries.truncate(half);
+                    self.audit_disk.synced = half;
+                }
+                lost
+            }
+            Who::MarketData => {
+                self.trace.count("fault: market-data dies");
+                0
+            }
+            Who::Sample | Who::Other | Who::Alice => 0,
+        };
+        if lost > 0 {
+            self.trace.count("fault: unsynced entries lost");
+        }
+        let after = self.random.between(100, 2_500) * MS;
+        self.schedule(after, Event::Restart(who));
+    }
+
+    /// A new life.
+    pub(crate) fn restart(&mut self, who: Who) {
+        let started_at = self.clock(who);
+        if let Some(seat) = self.seats.get_mut(&who) {
+            seat.restart(&self.deployment, who, started_at);
+        }
+        let boot = self.seat(who).boot;
+        self.say(format_args!("{who:?} starts, boot {boot}"));
+        match who {
+            Who::Brain => self.start_brain(started_at),
+            Who::Guard => self.start_guard(started_at),
+            Who::Execution => self.start_execution(started_at),
+            Who::Signer => self.start_signer(),
+            Who::Audit => self.start_audit(started_at),
+            Who::MarketData | Who::Sample | Who::Other | Who::Alice => return,
+        }
+        let first = self.random.between(1, 50) * MS;
+        self.schedule(first, Event::Tick(who, boot));
+    }
+
+    pub(crate) fn tick(&mut self, who: Who) {
+        let boot = self.seat(who).boot;
+        let every = match who {
+            Who::Brain => {
+                self.brain_step(brain_core::Input::Tick);
+                1_000
+            }
+            Who::Guard => {
+                self.guard_step(risk_guard_core::Input::Tick);
+                250
+            }
+            Who::Execution => {
+                self.execution_tick();
+                50
+            }
+            Who::Audit => {
+                self.audit_step(audit_core::Input::Tick);
+                100
+            }
+            Who::Signer | Who::MarketData | Who::Sample | Who::Other | Who::Alice => return,
+        };
+        self.schedule(every * MS, Event::Tick(who, boot));
+    }
+
+    /// What was appended reaches the disk a little later, and stays in order.
+    pub(crate) fn sync_later(&mut self, who: Who) {
+        let stalls = self.chaos() && self.plan.stall == Some(who) && self.random.chance(15);
+        let delay = if stalls {
+            self.trace.count(match who {
+                Who::Audit => "fault: audit's disk stalls",
+                Who::Execution => "fault: execution's disk stalls",
+                _ => "fault: signer's disk stalls",
+            });
+            self.random.between(300, 4_000) * MS
+        } else {
+            self.random.between(200, 1_500)
+        };
+        let earliest = self.now + delay;
+        let (entries, sync_at) = match who {
+            Who::Execution => {
+                let disk = &mut self.execution_disk;
+                (disk.entries.len(), &mut disk.sync_at)
+            }
+            Who::Audit => {
+                let disk = &mut self.audit_disk;
+                (disk.entries.len(), &mut disk.sync_at)
+            }
+            _ => {
+                let disk = &mut self.signer_disk;
+                (disk.entries.len(), &mut disk.sync_at)
+            }
+        };
+        *sync_at = earliest.max(*sync_at);
+        let after = *sync_at - self.now;
+        let boot = self.seat(who).boot;
+        self.schedule(after, Event::Synced(who, boot, entries));
+    }
+
+    pub(crate) fn synced(&mut self, who: Who, upto: usize) {
+        match who {
+            Who::Execution => {
+                self.execution_disk.synced = self.execution_disk.synced.max(upto);
+                self.execution_synced();
+            }
+            Who::Audit => {
+                self.audit_disk.synced = self.audit_disk.synced.max(upto);
+                let size = self.audit_disk.synced as u64;
+                self.audit_step(audit_core::Input::Durable { size });
+            }
+            _ => {
+                self.signer_disk.synced = self.signer_disk.synced.max(upto);
+                self.release_signatures();
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! What must never happen, checked where it would.
+//!
+//! The oracle sees what each side really did, and works the rest out by itself: it opens the seals
+//! with keys of its own verifier, looks into audit's disk, computes signatures again, and keeps its
+//! own account of the money.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use audit_core::{Alert, fact_digest};
+use execution_core::{Execution, Record, Ticket};
+use portcullis_domain::{
+    Book, Exposure, KillState, Order, OrderId, Side, Span, Symbol, Timestamp, VenueExecutionId,
+};
+use portcullis_venue::bybit::{Action, request_of, text_to_sign};
+use portcullis_wire::Verifier;
+use portcullis_wire::messages::{ExecutionStatus, Heartbeat, PermitTaken, Receipt};
+use portcullis_wire::subjects::PERMIT_TAKEN;
+use rust_decimal::Decimal;
+
+use crate::cast::Who;
+use crate::log::entry;
+use crate::settings::{Broken, POLICY, TRADING_SECRET, execution_settings, trading_key};
+use crate::venue::sign;
+use crate::world::World;
+
+/// What the oracle remembers.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    pub guard_killed: bool,
+    pub execution_killed: bool,
+    pub signer_killed: bool,
+    /// The last heartbeat that reached execution: content, sealed at, received at.
+    pub heartbeat: Option<(Heartbeat, Timestamp, Timestamp)>,
+    /// Every receipt that audit ever gave.
+    pub receipts: Vec<Receipt>,
+    /// How often each order left execution.
+    pub placed: BTreeMap<OrderId, u64>,
+    cash: Decimal,
+    baseline: Decimal,
+    held: BTreeMap<Symbol, Decimal>,
+    mids: BTreeMap<Symbol, Decimal>,
+    booked: BTreeSet<VenueExecutionId>,
+    accepted: BTreeSet<OrderId>,
+    twice: Option<VenueExecutionId>,
+}
+
+impl Oracle {
+    /// Execution starts again: what its journal lost, it does not know.
+    pub fn forget_money(&mut self) {
+        self.cash = Decimal::ZERO;
+        self.baseline = Decimal::ZERO;
+        self.held.clear();
+        self.booked.clear();
+        self.accepted.clear();
+    }
+
+    /// Follows execution's own record, with an account of money of its own.
+    pub fn record(&mut self, record: &Record) {
+        match record {
+            Record::Filled(fill) => {
+                if !self.booked.insert(fill.execution) {
+                    self.twice = Some(fill.execution);
+                }
+                let (price, quantity) = (fill.price.get(), fill.quantity.get());
+                let sign = match fill.side {
+                    Side::Buy => Decimal::ONE,
+                    Side::Sell => Decimal::NEGATIVE_ONE,
+                };
+                self.cash -= sign * price * quantity + fill.fee.get();
+                *self.held.entry(fill.symbol).or_default() += sign * quantity;
+                self.mids.entry(fill.symbol).or_insert(price);
+            }
+            Record::DayBegan { baseline, .. } => self.baseline = baseline.get(),
+            Record::Accepted { order, .. } => {
+                self.accepted.insert(order.id);
+            }
+            Record::Sent { .. }
+            | Record::InDoubt { .. }
+            | Record::Opened { .. }
+            | Record::Ended { .. }
+            | Record::Equity { .. } => {}
+        }
+    }
+
+    pub fn book(&mut self, book: &Book) {
+        if let Some(mid) = book.mid() {
+            self.mids.insert(book.symbol(), mid.get());
+        }
+    }
+
+    /// The day's loss with positions at the middle of the last book that execution got: at most
+    /// what execution may reckon, which marks against itself.
+    fn loss(&self) -> Decimal {
+        let held = self.held.iter();
+        let value: Decimal = held
+            .map(|(symbol, held)| self.mids.get(symbol).copied().unwrap_or_default() * held)
+            .sum();
+        self.baseline - self.cash - value
+    }
+
+    pub fn held(&self) -> BTreeMap<Symbol, Decimal> {
+        let held = self.held.iter().filter(|(_, held)| !held.is_zero());
+        held.map(|(symbol, held)| (*symbol, held.normalize())).collect()
+    }
+
+    pub const fn booked(&self) -> &BTreeSet<VenueExecutionId> {
+        &self.booked
+    }
+}
+
+impl World {
+    /// A placement is about to leave: everything that must be there, must be there.
+    pub(crate) fn check_placement(&mut self, order: &Order, ticket: &Ticket) {
+        let id = order.id;
+        if self.oracle.execution_killed {
+            self.violated(format!("order {id} leaves after execution acknowledged the kill"));
+        }
+        let times = self.oracle.placed.entry(id).or_default();
+        *times += 1;
+        if *times > 1 {
+            self.violated(format!("order {id} leaves a second time"));
+        }
+        if !self.oracle.accepted.contains(&id) {
+            self.violated(format!("order {id} leaves without a record of its acceptance"));
+        }
+        if !self.is_accepted_on_disk(id) {
+            self.violated(format!("order {id} leaves before its acceptance is on disk"));
+        }
+        if let Err(lacks) = self.is_permitted(order) {
+            self.violated(format!("order {id} leaves without {lacks}"));
+        }
+        let payload = request_of(&Action::Place(order)).payload;
+        let text = text_to_sign(ticket.timestamp_ms, trading_key().as_str(), &payload);
+        if sign(TRADING_SECRET, &text) != ticket.signature {
+            self.violated(format!("order {id} leaves with a signature for something else"));
+        }
+        let now = self.clock(Who::Execution);
+        let licensed = self.oracle.heartbeat.is_some_and(|(beat, sealed, received)| {
+            beat.kill == KillState::Armed
+                && beat.policy == POLICY
+                && now.since(sealed.min(received)) <= Span::from_secs(1)
+        });
+        if !licensed {
+            self.violated(format!("order {id} leaves without a licence of risk-guard"));
+        }
+        let limit = execution_settings(self.plan.daily_loss_max).daily_loss_max.get();
+        let loss = self.oracle.loss();
+        if loss >= limit {
+            self.violated(format!("order {id} leaves with a loss of {loss} beyond {limit}"));
+        }
+    }
+
+    fn is_accepted_on_disk(&self, id: OrderId) -> bool {
+        let synced = self.execution_disk.entries.iter().take(self.execution_disk.synced);
+        // The newest first: it was a moment ago.
+        synced.rev().any(|entry| {
+            entry
+                .records()
+                .any(|record| matches!(record, Record::Accepted { order, .. } if order.id == id))
+        })
+    }
+
+    /// Both seals live, and the fact of the permit in audit's log, on disk, as its receipt says.
+    fn is_permitted(&mut self, order: &Order) -> Result<(), &'static str> {
+        let now = self.clock(Who::Execution);
+        let (realm, name) = (self.deployment.realm(), Who::Execution.name());
+        let receipts = self.oracle.receipts.iter();
+        let receipt = receipts.rev().find(|receipt| receipt.order == order.id);
+        let receipt = receipt.ok_or("audit's receipt")?;
+        let index = usize::try_from(receipt.index).map_err(|_| "a sane receipt")?;
+        if index >= self.audit_disk.synced {
+            return Err("its fact on audit's disk");
+        }
+        let payload = self.audit_disk.entries.get(index).ok_or("an entry in the log")?;
+        let (found, hash) = entry(payload).ok_or("a readable entry in the log")?;
+        if hash != receipt.entry || fact_digest(found.content) != receipt.fact {
+            return Err("the entry that its receipt names");
+        }
+        let ring = self.deployment.ring(Who::Audit.name());
+        let audit = Verifier::new(realm, Who::Audit.name(), Timestamp(0), ring);
+        let fact: PermitTaken = audit
+            .open_fact(&PERMIT_TAKEN, PERMIT_TAKEN.row.pattern, found.content)
+            .map_err(|_| "a sealed fact in the log")?
+            .message()
+            .clone();
+        let ring = self.deployment.ring(name);
+        let mut verifier = Verifier::new(realm, name, Timestamp(0), ring);
+        let (_, sealed) = verifier
+            .open_permit(&fact.permit, now)
+            .map_err(|_| "a live permit and a live seal of the brain")?;
+        if sealed.either().message() == order {
+            Ok(())
+        } else {
+            Err("a permit for this very order")
+        }
+    }
+
+    /// The venue saw nothing that an honest system sends.
+    pub(crate) fn check_venue(&mut self) {
+        if let Some(payload) = self.venue.unsigned.pop() {
+            self.violated(format!("the venue got a request whose signature does not fit: {payload}"));
+        }
+        let twice = self.venue.taken.iter().find(|(_, times)| **times > 1);
+        if let Some((id, times)) = twice.map(|(id, times)| (*id, *times)) {
+            self.violated(format!("the venue took order {id} {times} times"));
+        }
+        if let Some(execution) = self.oracle.twice {
+            self.violated(format!("execution booked fill {execution} twice"));
+        }
+    }
+
+    /// A receipt is for an entry that the log really has, on disk.
+    pub(crate) fn check_receipt(&mut self, receipt: &Receipt) {
+        if let Err(what) = self.receipt_holds(receipt) {
+            self.violated(format!("a receipt for order {} names {what}", receipt.order));
+        }
+    }
+
+    /// And keeps.
+    pub(crate) fn check_receipts(&mut self) {
+        for receipt in self.oracle.receipts.clone() {
+            self.check_receipt(&receipt);
+        }
+    }
+
+    fn receipt_holds(&self, receipt: &Receipt) -> Result<(), &'static str> {
+        let index = usize::try_from(receipt.index).map_err(|_| "no entry")?;
+        if index >= self.audit_disk.synced {
+            return Err("an entry that is not on disk");
+        }
+        let payload = self.audit_disk.entries.get(index).ok_or("an entry that is gone")?;
+        let (found, hash) = entry(payload).ok_or("an entry that cannot be read")?;
+        if hash == receipt.entry && fact_digest(found.content) == receipt.fact {
+            Ok(())
+        } else {
+            Err("another entry")
+        }
+    }
+
+    /// Replaying the journal gives the state that wrote it.
+    pub(crate) fn compare_with_replay(&mut self) {
+        let now = self.clock(Who::Execution);
+        let Some(life) = &self.execution else { return };
+        let settings = execution_settings(self.plan.daily_loss_max);
+        let mut replayed = Execution::new(settings, self.execution_latch, now);
+        let mut fault = None;
+        for record in self.execution_disk.entries.iter().flat_map(crate::execution::Entry::records) {
+            if let Err(error) = replayed.replay(&record) {
+                fault = Some(error);
+                break;
+            }
+        }
+        let differ = match (fault, life.core.status(now), replayed.status(now)) {
+            (None, Ok(live), Ok(replayed)) => {
+                let (live, replayed) = (recorded(live), recorded(replayed));
+                (live != replayed).then(|| format!("live {live:?}\nreplayed {replayed:?}"))
+            }
+            (fault, ..) => Some(format!("replay ends with {fault:?}")),
+        };
+        self.trace.count("replay compared");
+        if let Some(differ) = differ
+            && self.options.broken != Broken::LatchForgets
+        {
+            self.violated(format!("the journal does not give the state that wrote it: {differ}"));
+        }
+    }
+
+    /// What audit noticed.
+    pub(crate) fn alerted(&mut self, alert: &Alert) {
+        match alert {
+            Alert::Gap {
+                source, boot, from, to,
+            } => {
+                self.trace.count("audit recorded a gap");
+                let (source, boot, from, to) = (*source, *boot, *from, *to);
+                // What a process sealed and took with it when it died is a gap, rightly.
+                let dead = Who::CORES
+                    .into_iter()
+                    .find(|who| who.name() == source)
+                    .is_some_and(|who| self.seat(who).boot != boot || !self.seat(who).up);
+                if !dead {
+                    self.violated(format!(
+                        "audit misses facts {from} to {to} of {source}, which lives"
+                    ));
+                }
+            }
+            Alert::Late { .. } => self.trace.count("audit recorded a late fact"),
+            Alert::Violation { subject, code } => {
+                if self.options.broken == Broken::Nothing {
+                    let (subject, code) = (subject.clone(), code.clone());
+                    self.violated(format!("audit takes an honest {subject} for an attack: {code}"));
+                }
+            }
+            Alert::Suppressed { .. } => {}
+        }
+    }
+}
+
+/// What of a status the journal must bring back.
+fn recorded(
+    mut status: ExecutionStatus,
+) -> (ExecutionStatus, BTreeMap<Symbol, Exposure>) {
+    let held = status.positions.iter().map(|held| (held.symbol, held.position));
+    let held = held.collect();
+    // Prices, licences and the wire to the venue are worth nothing after a restart.
+    status.positions.clear();
+    status.may_trade = false;
+    status.reason = None;
+    status.loss = portcullis_domain::Usd::ZERO;
+    (status, held)
+}
