@@ -59,6 +59,12 @@ const STEPS: &[Step] = &[
         run: compile,
     },
     Step {
+        name: "subjects",
+        what: "the bus's accounts and permissions are what the subject table says",
+        after: Some("build"),
+        run: subjects,
+    },
+    Step {
         name: "tests",
         what: "tests of every crate",
         after: Some("build"),
@@ -69,6 +75,12 @@ const STEPS: &[Step] = &[
         what: "examples in the documentation",
         after: Some("build"),
         run: doc_tests,
+    },
+    Step {
+        name: "compose",
+        what: "the containers, with a real engine where one can be started",
+        after: Some("build"),
+        run: compose,
     },
 ];
 
@@ -227,6 +239,39 @@ fn compile(workspace: &Workspace) -> Result<Counts> {
         return Ok(built);
     }
     cargo(workspace, &[NEXTEST.as_slice(), &["--no-run"]].concat())
+}
+
+/// The generator's tests: they compare with nats/development.golden.conf, and the real server accepts
+/// what is generated.
+fn subjects(workspace: &Workspace) -> Result<Counts> {
+    let arguments = [
+        "nextest",
+        "run",
+        "-p",
+        "portcullis-runtime",
+        "--test",
+        "nats_config",
+    ];
+    cargo(workspace, &arguments)
+}
+
+/// Prints what the script prints and counts what it counts.
+fn compose(workspace: &Workspace) -> Result<Counts> {
+    let output = workspace
+        .command("bash")?
+        .arg("scripts/test-compose")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("start scripts/test-compose")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    print!("{said}");
+    let counts = counts::plain(&said)?;
+    ensure!(
+        output.status.success() == (counts.failed == 0),
+        "the script's exit status does not agree with its results ({})",
+        counts.summary()
+    );
+    Ok(counts)
 }
 
 fn nextest(workspace: &Workspace) -> Result<Counts> {

@@ -104,9 +104,45 @@ pub fn libtest(output: &str) -> Result<Counts> {
     Ok(counts)
 }
 
+/// Reads the last line of a script of ours: `N passed, N failed`, perhaps `, N skipped`.
+pub fn plain(output: &str) -> Result<Counts> {
+    let line = output
+        .lines()
+        .rev()
+        .find(|line| line.contains(" passed, "))
+        .context("the script counted nothing")?;
+    let mut counts = Counts::default();
+    for part in line.trim().split(", ") {
+        let (number, word) = part.split_once(' ').context("a count without its word")?;
+        let number = number
+            .parse()
+            .with_context(|| format!("the script counts {number}"))?;
+        match word {
+            "passed" => counts.passed = number,
+            "failed" => counts.failed = number,
+            "skipped" => counts.skipped = number,
+            _ => anyhow::bail!("the script counts {word}"),
+        }
+    }
+    ensure!(
+        counts.passed + counts.failed + counts.skipped > 0,
+        "the script ran nothing"
+    );
+    Ok(counts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_a_scripts_own_count_and_refuses_an_empty_one() {
+        let counts = plain("x\n17 passed, 1 failed, 2 skipped\n").unwrap();
+        assert_eq!((counts.passed, counts.failed, counts.skipped), (17, 1, 2));
+        assert!(plain("all is well").is_err());
+        assert!(plain("0 passed, 0 failed").is_err());
+        assert!(plain("many passed, 0 failed").is_err());
+    }
 
     const REPORT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="nextest-run" tests="12" failures="2" errors="1" uuid="x" time="0.1">

@@ -6,6 +6,7 @@
 
 mod arch;
 mod attributes;
+mod bench;
 mod ci;
 mod cores;
 mod counts;
@@ -40,7 +41,8 @@ Examples:
   cargo xtask ci              everything that a change must pass (./scripts/test installs the tools first)
   cargo xtask ci fmt clippy   only these steps, while working
   cargo xtask arch            after adding a dependency: says which line arch.toml wants
-  cargo xtask tidy            before committing";
+  cargo xtask tidy            before committing
+  cargo xtask bench seal      one benchmark, in about a minute once it is built";
 
 #[derive(Subcommand)]
 enum Command {
@@ -69,6 +71,16 @@ enum Command {
     Tidy,
     /// Check every shell script with shellcheck.
     Shell,
+    /// Measure, each figure against the bare operation beside it in the same run.
+    ///
+    /// Builds everything for release first. `path` and `memory` start the whole stack.
+    Bench {
+        /// Only this benchmark: seal, risk, audit, path or memory.
+        name: Option<String>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -90,6 +102,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Arch => report("arch", &arch::check_workspace(&workspace)?),
         Command::Tidy => report("tidy", &tidy::check_workspace(&workspace)?),
         Command::Shell => report("shell", &shell::check_workspace(&workspace)?),
+        Command::Bench { name, json } => bench::run(&workspace, name.as_deref(), *json)?,
     })
 }
 

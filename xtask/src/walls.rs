@@ -35,7 +35,7 @@ pub const WALLS: &[Wall] = &[
     },
     Wall {
         package: "portcullis-testkit",
-        product: &["portcullis-sim"],
+        product: &["bench", "portcullis-sim"],
         any_test: true,
         why: "nothing made for tests ships",
     },

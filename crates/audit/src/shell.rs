@@ -109,12 +109,21 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         writer,
         records: Vec::new(),
         waiting: BTreeMap::new(),
+        checkpoint: None,
         token: 0,
         ticks: 0,
     };
     if let Err(stop) = shell.serve(cut, live, stream).await {
         shell.service.set_ready(false, &stop.to_string());
-        shell.service.fail(stop);
+        match stop {
+            Stop::Log(error) => {
+                let next_step = error.next_step();
+                shell
+                    .service
+                    .fail(Unusable::at_present(Stop::Log(error), next_step));
+            }
+            other => shell.service.fail(other),
+        }
     }
     let Shell {
         service, writer, ..
@@ -146,7 +155,11 @@ fn open_log(
         cut,
     } = opened.map_err(|error| {
         let next_step = error.next_step();
-        Failure::Log(Unusable::new(error, next_step))
+        Failure::Log(match &error {
+            // A disk may be freed, and then the log goes on.
+            LogError::Io { .. } => Unusable::at_present(error, next_step),
+            _ => Unusable::new(error, next_step),
+        })
     })?;
     if cut > 0 {
         tracing::warn!(
@@ -172,6 +185,8 @@ struct Shell {
     records: Vec<u8>,
     /// Facts of the stream that are not acknowledged yet; the consumer allows only so many.
     waiting: BTreeMap<u64, Acknowledger>,
+    /// The last one, said again each second for whoever came later.
+    checkpoint: Option<Signed<Checkpoint>>,
     token: u64,
     ticks: u64,
 }
@@ -323,17 +338,25 @@ impl Shell {
         Ok(())
     }
 
-    async fn keep_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), Stop> {
+    async fn keep_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), Stop> {
         let signed = self.sign(checkpoint)?;
         let bytes = codec::encode(&signed).map_err(Stop::Sign)?;
         self.writer
             .append_checkpoint(bytes)
             .await
             .map_err(Stop::Writer)?;
-        if let Err(error) = self.service.publish(&CHECKPOINT, None, &signed, None, None) {
+        self.checkpoint = Some(signed);
+        self.publish_checkpoint();
+        Ok(())
+    }
+
+    fn publish_checkpoint(&self) {
+        let Some(signed) = &self.checkpoint else {
+            return;
+        };
+        if let Err(error) = self.service.publish(&CHECKPOINT, None, signed, None, None) {
             tracing::debug!(%error, "checkpoint not sent");
         }
-        Ok(())
     }
 
     fn sign<T: Signable>(&self, content: &T) -> Result<Signed<T>, Stop> {
@@ -350,6 +373,7 @@ impl Shell {
         self.step(Input::Tick).await?;
         if self.ticks.is_multiple_of(TICKS_A_STATUS) {
             self.publish_status();
+            self.publish_checkpoint();
         }
         self.ticks = self.ticks.wrapping_add(1);
         Ok(())

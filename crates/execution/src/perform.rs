@@ -47,6 +47,11 @@ impl Shell {
                     metrics::counter!("portcullis_execution_fills_total").increment(1);
                     let name = strategy.to_string();
                     facts.push(self.seal_for(&fill.order, |service, cause, trace| {
+                        let parent = trace.unwrap_or_default();
+                        let mut span = service.telemetry().span("execution.fill", &parent);
+                        span.set("order", fill.order.to_string());
+                        span.set("execution", fill.execution.to_string());
+                        let trace = Some(span.traceparent());
                         service.seal(&FILL, Some(&name), &fill, cause, trace)
                     })?);
                 }

@@ -19,20 +19,32 @@ const FAULT: u8 = 1;
 /// Wrong use, settings, identity or secrets: starting again without a change cannot help.
 const USAGE: u8 = 2;
 
-/// Something that a service cannot start with until a person changes it, and what to change: for
-/// the errors that only the service itself knows. The exit code is that of a usage problem.
+/// Something that a service cannot go on with until a person changes it, and what to change: for
+/// the errors that only the service itself knows.
 #[derive(Debug)]
 pub struct Unusable {
     cause: Box<dyn Error + Send + Sync>,
     next_step: String,
+    code: u8,
 }
 
 impl Unusable {
-    /// Wraps an error with its next step.
+    /// Wraps an error with its next step. The exit code is that of a usage problem: starting again
+    /// without a change cannot help.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>, next_step: String) -> Self {
         Self {
             cause: cause.into(),
             next_step,
+            code: USAGE,
+        }
+    }
+
+    /// As [`Self::new`], for what may pass while the service is started again, such as a full disk:
+    /// the exit code is that of a fault at run time.
+    pub fn at_present(cause: impl Into<Box<dyn Error + Send + Sync>>, next_step: String) -> Self {
+        Self {
+            code: FAULT,
+            ..Self::new(cause, next_step)
         }
     }
 }
@@ -133,7 +145,7 @@ fn classify(error: &(dyn Error + 'static)) -> Option<(u8, String)> {
         return Some((code, error.next_step()));
     }
     if let Some(error) = error.downcast_ref::<Unusable>() {
-        return Some((USAGE, error.next_step.clone()));
+        return Some((error.code, error.next_step.clone()));
     }
     if let Some(error) = error.downcast_ref::<ConfigError>() {
         return Some((USAGE, error.next_step()));
@@ -182,6 +194,19 @@ mod tests {
         );
         assert_eq!(verdict.code, USAGE);
         assert_eq!(verdict.next_step.as_deref(), Some("chmod 600 /a/key"));
+    }
+
+    #[test]
+    fn what_may_pass_is_a_fault_at_run_time_and_what_cannot_is_not() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for (error, code) in [
+            (Unusable::at_present(full(), "free it".into()), FAULT),
+            (Unusable::new(full(), "free it".into()), USAGE),
+        ] {
+            let verdict = judge(&error);
+            assert_eq!(verdict.code, code);
+            assert_eq!(verdict.next_step.as_deref(), Some("free it"));
+        }
     }
 
     #[test]

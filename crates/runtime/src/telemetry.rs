@@ -54,6 +54,9 @@ impl Telemetry {
     /// # Errors
     /// When `url` (such as `http://127.0.0.1:4318`) is not one.
     pub fn exporting(service: &str, url: &str) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        // The exporter's HTTP client takes the process's provider of cryptography; another part of
+        // the process may have named the same one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let endpoint = format!("{}/v1/traces", url.trim_end_matches('/'));
         let exporter = SpanExporter::builder()
             .with_http()

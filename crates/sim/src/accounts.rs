@@ -34,7 +34,9 @@ pub struct Reading {
 impl World {
     pub(crate) fn read_account(&mut self) {
         let asked_at = self.clock(Who::Execution);
-        let Some(life) = self.execution.as_mut() else { return };
+        let Some(life) = self.execution.as_mut() else {
+            return;
+        };
         if life.reading.is_some() {
             return;
         }
@@ -53,8 +55,12 @@ impl World {
 
     pub(crate) fn account_read(&mut self, stage: Stage, reply: Option<Reply>) {
         let now = self.clock(Who::Execution);
-        let Some(life) = self.execution.as_mut() else { return };
-        let Some(mut reading) = life.reading.take() else { return };
+        let Some(life) = self.execution.as_mut() else {
+            return;
+        };
+        let Some(mut reading) = life.reading.take() else {
+            return;
+        };
         let next = match (stage, reply) {
             (Stage::Before, Some(Reply::Positions(positions))) => {
                 reading.before = positions;

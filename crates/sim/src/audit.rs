@@ -39,7 +39,8 @@ impl Stream {
     pub fn store(&mut self, sealed: &Sealed) -> bool {
         let new = self.ids.insert(sealed.id);
         if new {
-            self.entries.push((sealed.subject.clone(), sealed.frame.clone()));
+            self.entries
+                .push((sealed.subject.clone(), sealed.frame.clone()));
         }
         new
     }
@@ -134,7 +135,7 @@ impl World {
     fn audit_fact(&mut self, subject: &str, frame: &[u8], path: Path) {
         match open_fact(self.seat(Who::Audit), subject, frame) {
             Ok(fact) => self.audit_step(Input::Fact { fact, path }),
-            Err(refusal) => self.refused(Who::Audit, subject, refusal),
+            Err(refusal) => self.refused(Who::Audit, subject, frame, refusal),
         }
     }
 
@@ -154,7 +155,9 @@ impl World {
             let Some((subject, frame)) = self.stream.entries.get(index).cloned() else {
                 return;
             };
-            let Some(life) = self.audit.as_mut() else { return };
+            let Some(life) = self.audit.as_mut() else {
+                return;
+            };
             match life.given.get(&index) {
                 Some(at) if now - at < AGAIN_AFTER => continue,
                 Some(_) => self.trace.count("stream brings a fact again"),
@@ -173,7 +176,9 @@ impl World {
 
     pub(crate) fn audit_step(&mut self, input: Input) {
         let now = self.clock(Who::Audit);
-        let Some(life) = self.audit.as_mut() else { return };
+        let Some(life) = self.audit.as_mut() else {
+            return;
+        };
         let effects = match life.core.step(now, input) {
             Ok(effects) => effects,
             Err(fault) => return self.violated(format!("audit: {fault}")),
@@ -199,7 +204,10 @@ impl World {
             return;
         }
         for token in effects.acknowledge {
-            let index = self.audit.as_mut().and_then(|life| life.tokens.remove(&token));
+            let index = self
+                .audit
+                .as_mut()
+                .and_then(|life| life.tokens.remove(&token));
             if let Some(index) = index {
                 // The acknowledgement may be lost like everything else.
                 if self.chaos() && self.random.chance(self.plan.drop) {

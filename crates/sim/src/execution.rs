@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use execution_core::{Effect, Effects, Execution, Input, Record};
 use portcullis_domain::{EnvelopeId, KillCause, KillState, OrderId, Reason, Timestamp};
 use portcullis_venue::bybit::{Action, request_of};
-use portcullis_wire::messages::{Notice, PermitTaken, Receipt, SignAction, SignRequest, SignResponse};
+use portcullis_wire::messages::{
+    Notice, PermitTaken, Receipt, SignAction, SignRequest, SignResponse,
+};
 use portcullis_wire::subjects::{
     BOOK, EXECUTION_NOTICE, EXECUTION_STATUS, FILL, HEARTBEAT, KILL, PERMIT, PERMIT_TAKEN, RECEIPT,
     REPORT, SIGN, SIGNATURE, TRADE,
@@ -96,7 +98,10 @@ impl World {
                 }
                 Entry::Acknowledged { before } => {
                     acknowledged = acknowledged.max(*before);
-                    while unacknowledged.front().is_some_and(|(number, _)| *number < acknowledged) {
+                    while unacknowledged
+                        .front()
+                        .is_some_and(|(number, _)| *number < acknowledged)
+                    {
                         unacknowledged.pop_front();
                     }
                 }
@@ -138,7 +143,10 @@ impl World {
             records: Vec::new(),
             effects,
         });
-        let resumed = self.execution.as_mut().map(|life| life.core.resume(started_at));
+        let resumed = self
+            .execution
+            .as_mut()
+            .map(|life| life.core.resume(started_at));
         match resumed {
             Some(Ok(effects)) => {
                 for record in &effects.records {
@@ -169,17 +177,21 @@ impl World {
                     self.execution_step(Input::Permit { permit, order });
                 }
                 Ok(_) => self.trace.count("duplicate recognised"),
-                Err(refusal) => self.refused(who, subject, refusal),
+                Err(refusal) => self.refused(who, subject, frame, refusal),
             }
         } else if SIGNATURE.row.matches(subject) {
             let opened = self.open(who, &SIGNATURE, subject, frame);
-            let Some(verified) = opened.and_then(Received::fresh) else { return };
+            let Some(verified) = opened.and_then(Received::fresh) else {
+                return;
+            };
             if let Some(request) = verified.header().causation {
                 self.signature(request, verified.message().clone());
             }
         } else if RECEIPT.row.matches(subject) {
             let opened = self.open(who, &RECEIPT, subject, frame);
-            let Some(verified) = opened.and_then(Received::fresh) else { return };
+            let Some(verified) = opened.and_then(Received::fresh) else {
+                return;
+            };
             let key = self.deployment.verifying("audit");
             match verified.message().verify(&key) {
                 Ok(receipt) => self.execution_step(Input::Receipt(receipt)),
@@ -187,7 +199,9 @@ impl World {
             }
         } else if HEARTBEAT.row.matches(subject) {
             let opened = self.open(who, &HEARTBEAT, subject, frame);
-            let Some(beat) = opened.and_then(Received::fresh) else { return };
+            let Some(beat) = opened.and_then(Received::fresh) else {
+                return;
+            };
             let issued_at = beat.header().issued_at;
             self.oracle.heartbeat = Some((*beat.message(), issued_at, self.clock(who)));
             self.execution_step(Input::Heartbeat(beat));
@@ -199,11 +213,15 @@ impl World {
             }
         } else if BOOK.row.matches(subject) {
             let opened = self.open(who, &BOOK, subject, frame);
-            let Some(book) = opened.and_then(Received::fresh) else { return };
+            let Some(book) = opened.and_then(Received::fresh) else {
+                return;
+            };
             self.oracle.book(book.message());
             self.execution_step(Input::Book(book));
         } else if TRADE.row.matches(subject)
-            && let Some(trade) = self.open(who, &TRADE, subject, frame).and_then(Received::fresh)
+            && let Some(trade) = self
+                .open(who, &TRADE, subject, frame)
+                .and_then(Received::fresh)
         {
             self.execution_step(Input::Trade(trade));
         }
@@ -231,7 +249,9 @@ impl World {
 
     pub(crate) fn execution_step(&mut self, input: Input) {
         let now = self.clock(Who::Execution);
-        let Some(life) = self.execution.as_mut() else { return };
+        let Some(life) = self.execution.as_mut() else {
+            return;
+        };
         match life.core.step(now, input) {
             Ok(effects) => {
                 for record in &effects.records {
@@ -286,6 +306,9 @@ impl World {
                         portcullis_domain::OrderStatus::Refused => "report: refused",
                     });
                     let (order, status, reason) = (report.order, report.status, report.reason);
+                    if let Some(reason) = reason {
+                        self.trace.count(reason.code());
+                    }
                     if reason == Some(Reason::NeverArrived) {
                         self.trace.count("order that never arrived was given up");
                     }
@@ -326,7 +349,9 @@ impl World {
             if self.crash_point(who, Point::BeforeSync) {
                 return;
             }
-            let Some(life) = self.execution.as_mut() else { return };
+            let Some(life) = self.execution.as_mut() else {
+                return;
+            };
             let mut numbered: Vec<(u64, Sealed)> = (life.facts..).zip(facts).collect();
             life.facts += numbered.len() as u64;
             let mut orders = Vec::new();
@@ -335,6 +360,9 @@ impl World {
                 self.say_early(fact);
                 orders.push(order.id);
                 self.ask_for_order(&order, permit);
+                if self.options.broken == Broken::DurableTooEarly {
+                    self.execution_step(Input::Durable(order.id));
+                }
             }
             let written = Written {
                 after,
@@ -367,7 +395,9 @@ impl World {
     /// The fact of a permit does not wait for its own record to be on disk, only for its turn: facts
     /// go out in the order of their places, or audit takes those it overtook for lost.
     fn say_early(&mut self, (number, sealed): (u64, Sealed)) {
-        let Some(life) = self.execution.as_mut() else { return };
+        let Some(life) = self.execution.as_mut() else {
+            return;
+        };
         match life.written.back() {
             Some(last) if self.options.broken != Broken::PermitOvertakes => {
                 let written = Written {
@@ -417,7 +447,9 @@ impl World {
     }
 
     fn signature(&mut self, request: EnvelopeId, response: SignResponse) {
-        let Some(life) = self.execution.as_mut() else { return };
+        let Some(life) = self.execution.as_mut() else {
+            return;
+        };
         match life.waiting.remove(&request) {
             Some(Waiting::Order {
                 order,
@@ -444,11 +476,19 @@ impl World {
         let boot = self.seat(who).boot;
         loop {
             let synced = self.execution_disk.synced;
-            let Some(life) = self.execution.as_mut() else { return };
-            if life.written.front().is_none_or(|written| written.after > synced) {
+            let Some(life) = self.execution.as_mut() else {
+                return;
+            };
+            if life
+                .written
+                .front()
+                .is_none_or(|written| written.after > synced)
+            {
                 return;
             }
-            let Some(written) = life.written.pop_front() else { return };
+            let Some(written) = life.written.pop_front() else {
+                return;
+            };
             for (number, sealed) in written.facts {
                 self.hand_over(who, Some(number), sealed);
             }
@@ -464,7 +504,8 @@ impl World {
     /// The stream has these facts.
     pub(crate) fn execution_acknowledged(&mut self, sent: &[Outgoing]) {
         if let Some(life) = self.execution.as_mut() {
-            life.beyond.extend(sent.iter().filter_map(|fact| fact.number));
+            life.beyond
+                .extend(sent.iter().filter_map(|fact| fact.number));
         }
     }
 
@@ -475,7 +516,9 @@ impl World {
             return;
         }
         let now = self.clock(who);
-        let Some(life) = self.execution.as_mut() else { return };
+        let Some(life) = self.execution.as_mut() else {
+            return;
+        };
         life.ticks += 1;
         if life.ticks.is_multiple_of(10) {
             let before = life.acknowledged;
@@ -485,7 +528,9 @@ impl World {
             if life.acknowledged > before {
                 let before = life.acknowledged;
                 // Lazily: the next sync takes it along.
-                self.execution_disk.entries.push(Entry::Acknowledged { before });
+                self.execution_disk
+                    .entries
+                    .push(Entry::Acknowledged { before });
             }
         }
         if life.ticks.is_multiple_of(5) {
@@ -493,14 +538,18 @@ impl World {
                 Ok(status) => {
                     self.trace.count(match status.reason {
                         None => "execution may trade",
-                        Some(_) => "execution may not trade",
+                        Some(reason) => reason.code(),
                     });
                     self.publish(who, &EXECUTION_STATUS, None, &status, None);
                 }
                 Err(fault) => self.violated(format!("execution: {fault}")),
             }
         }
-        if self.execution.as_ref().is_some_and(|life| life.ticks.is_multiple_of(100)) {
+        if self
+            .execution
+            .as_ref()
+            .is_some_and(|life| life.ticks.is_multiple_of(100))
+        {
             self.compare_with_replay();
         }
     }

@@ -57,7 +57,8 @@ pub enum Point {
 
 impl Plan {
     pub fn new(random: &mut Random, options: Options) -> Self {
-        let mut some = |per_mille: u64, value: u64| if random.chance(per_mille) { value } else { 0 };
+        let mut some =
+            |per_mille: u64, value: u64| if random.chance(per_mille) { value } else { 0 };
         let drop = some(500, 25);
         let duplicate = some(500, 40);
         let late = some(350, 25);
@@ -73,7 +74,7 @@ impl Plan {
         let (stream, clocks) = (random.chance(400), random.chance(300));
         let kill_at = random
             .chance(250)
-            .then(|| random.between(4_000 * MS, CHAOS_UNTIL - 1_000 * MS));
+            .then(|| random.between(5_000 * MS, CHAOS_UNTIL - 1_000 * MS));
         let violent = random.chance(250) && options.faults;
         let mut plan = Self {
             drop,
@@ -99,8 +100,9 @@ impl Plan {
                 plan.crashes = true;
                 plan.crash_points = 40;
             }
+            Broken::DurableTooEarly => plan.stall = Some(Who::Execution),
             Broken::LatchForgets => {
-                plan.kill_at = Some(4_000 * MS);
+                plan.kill_at = Some(6_000 * MS);
                 plan.crashes = true;
             }
             Broken::Nothing
@@ -108,7 +110,6 @@ impl Plan {
             | Broken::ReceiptForged
             | Broken::OrderTampered
             | Broken::FillCountedTwice
-            | Broken::OrderInvented
             | Broken::PermitOvertakes => {}
         }
         plan
@@ -130,7 +131,7 @@ impl World {
         if !self.chaos() {
             return;
         }
-        let after = self.random.between(150, 1_200) * MS;
+        let after = self.random.between(300, 3_000) * MS;
         self.schedule(after, Event::Fault);
         match self.random.between(0, 5) {
             0 | 1 if self.plan.crashes => {
@@ -197,7 +198,16 @@ impl World {
         if !self.seat(who).up {
             return true;
         }
-        let dies = self.chaos() && self.random.between(0, 9_999) < self.plan.crash_points;
+        let chances = match point {
+            // It comes only once or twice in a run.
+            Point::BeforeLatch => self.plan.crash_points * 100,
+            Point::AfterSending
+            | Point::BeforeSync
+            | Point::BeforeAnswer
+            | Point::BeforePlacing
+            | Point::AfterPlacing => self.plan.crash_points,
+        };
+        let dies = self.chaos() && self.random.between(0, 9_999) < chances;
         if dies {
             self.trace.count(match point {
                 Point::AfterSending => "fault: crash after sending, before the fact",

@@ -47,7 +47,12 @@ pub fn payloads(mut records: &[u8]) -> Vec<Vec<u8>> {
         let Some((record, rest)) = records.split_at_checked(end) else {
             break;
         };
-        out.push(record.get(RECORD_HEAD_LENGTH..).unwrap_or_default().to_vec());
+        out.push(
+            record
+                .get(RECORD_HEAD_LENGTH..)
+                .unwrap_or_default()
+                .to_vec(),
+        );
         records = rest;
     }
     out

@@ -42,6 +42,8 @@ pub struct Oracle {
     booked: BTreeSet<VenueExecutionId>,
     accepted: BTreeSet<OrderId>,
     twice: Option<VenueExecutionId>,
+    /// How often a day began while a position was held.
+    pub days_held: u64,
 }
 
 impl Oracle {
@@ -70,7 +72,10 @@ impl Oracle {
                 *self.held.entry(fill.symbol).or_default() += sign * quantity;
                 self.mids.entry(fill.symbol).or_insert(price);
             }
-            Record::DayBegan { baseline, .. } => self.baseline = baseline.get(),
+            Record::DayBegan { baseline, .. } => {
+                self.days_held += u64::from(self.held.values().any(|held| !held.is_zero()));
+                self.baseline = baseline.get();
+            }
             Record::Accepted { order, .. } => {
                 self.accepted.insert(order.id);
             }
@@ -100,7 +105,8 @@ impl Oracle {
 
     pub fn held(&self) -> BTreeMap<Symbol, Decimal> {
         let held = self.held.iter().filter(|(_, held)| !held.is_zero());
-        held.map(|(symbol, held)| (*symbol, held.normalize())).collect()
+        held.map(|(symbol, held)| (*symbol, held.normalize()))
+            .collect()
     }
 
     pub const fn booked(&self) -> &BTreeSet<VenueExecutionId> {
@@ -113,7 +119,9 @@ impl World {
     pub(crate) fn check_placement(&mut self, order: &Order, ticket: &Ticket) {
         let id = order.id;
         if self.oracle.execution_killed {
-            self.violated(format!("order {id} leaves after execution acknowledged the kill"));
+            self.violated(format!(
+                "order {id} leaves after execution acknowledged the kill"
+            ));
         }
         let times = self.oracle.placed.entry(id).or_default();
         *times += 1;
@@ -121,10 +129,14 @@ impl World {
             self.violated(format!("order {id} leaves a second time"));
         }
         if !self.oracle.accepted.contains(&id) {
-            self.violated(format!("order {id} leaves without a record of its acceptance"));
+            self.violated(format!(
+                "order {id} leaves without a record of its acceptance"
+            ));
         }
         if !self.is_accepted_on_disk(id) {
-            self.violated(format!("order {id} leaves before its acceptance is on disk"));
+            self.violated(format!(
+                "order {id} leaves before its acceptance is on disk"
+            ));
         }
         if let Err(lacks) = self.is_permitted(order) {
             self.violated(format!("order {id} leaves without {lacks}"));
@@ -132,26 +144,39 @@ impl World {
         let payload = request_of(&Action::Place(order)).payload;
         let text = text_to_sign(ticket.timestamp_ms, trading_key().as_str(), &payload);
         if sign(TRADING_SECRET, &text) != ticket.signature {
-            self.violated(format!("order {id} leaves with a signature for something else"));
+            self.violated(format!(
+                "order {id} leaves with a signature for something else"
+            ));
         }
         let now = self.clock(Who::Execution);
-        let licensed = self.oracle.heartbeat.is_some_and(|(beat, sealed, received)| {
-            beat.kill == KillState::Armed
-                && beat.policy == POLICY
-                && now.since(sealed.min(received)) <= Span::from_secs(1)
-        });
+        let licensed = self
+            .oracle
+            .heartbeat
+            .is_some_and(|(beat, sealed, received)| {
+                beat.kill == KillState::Armed
+                    && beat.policy == POLICY
+                    && now.since(sealed.min(received)) <= Span::from_secs(1)
+            });
         if !licensed {
             self.violated(format!("order {id} leaves without a licence of risk-guard"));
         }
-        let limit = execution_settings(self.plan.daily_loss_max).daily_loss_max.get();
+        let limit = execution_settings(self.plan.daily_loss_max)
+            .daily_loss_max
+            .get();
         let loss = self.oracle.loss();
         if loss >= limit {
-            self.violated(format!("order {id} leaves with a loss of {loss} beyond {limit}"));
+            self.violated(format!(
+                "order {id} leaves with a loss of {loss} beyond {limit}"
+            ));
         }
     }
 
     fn is_accepted_on_disk(&self, id: OrderId) -> bool {
-        let synced = self.execution_disk.entries.iter().take(self.execution_disk.synced);
+        let synced = self
+            .execution_disk
+            .entries
+            .iter()
+            .take(self.execution_disk.synced);
         // The newest first: it was a moment ago.
         synced.rev().any(|entry| {
             entry
@@ -171,7 +196,11 @@ impl World {
         if index >= self.audit_disk.synced {
             return Err("its fact on audit's disk");
         }
-        let payload = self.audit_disk.entries.get(index).ok_or("an entry in the log")?;
+        let payload = self
+            .audit_disk
+            .entries
+            .get(index)
+            .ok_or("an entry in the log")?;
         let (found, hash) = entry(payload).ok_or("a readable entry in the log")?;
         if hash != receipt.entry || fact_digest(found.content) != receipt.fact {
             return Err("the entry that its receipt names");
@@ -198,7 +227,9 @@ impl World {
     /// The venue saw nothing that an honest system sends.
     pub(crate) fn check_venue(&mut self) {
         if let Some(payload) = self.venue.unsigned.pop() {
-            self.violated(format!("the venue got a request whose signature does not fit: {payload}"));
+            self.violated(format!(
+                "the venue got a request whose signature does not fit: {payload}"
+            ));
         }
         let twice = self.venue.taken.iter().find(|(_, times)| **times > 1);
         if let Some((id, times)) = twice.map(|(id, times)| (*id, *times)) {
@@ -212,7 +243,10 @@ impl World {
     /// A receipt is for an entry that the log really has, on disk.
     pub(crate) fn check_receipt(&mut self, receipt: &Receipt) {
         if let Err(what) = self.receipt_holds(receipt) {
-            self.violated(format!("a receipt for order {} names {what}", receipt.order));
+            self.violated(format!(
+                "a receipt for order {} names {what}",
+                receipt.order
+            ));
         }
     }
 
@@ -228,7 +262,11 @@ impl World {
         if index >= self.audit_disk.synced {
             return Err("an entry that is not on disk");
         }
-        let payload = self.audit_disk.entries.get(index).ok_or("an entry that is gone")?;
+        let payload = self
+            .audit_disk
+            .entries
+            .get(index)
+            .ok_or("an entry that is gone")?;
         let (found, hash) = entry(payload).ok_or("an entry that cannot be read")?;
         if hash == receipt.entry && fact_digest(found.content) == receipt.fact {
             Ok(())
@@ -244,7 +282,12 @@ impl World {
         let settings = execution_settings(self.plan.daily_loss_max);
         let mut replayed = Execution::new(settings, self.execution_latch, now);
         let mut fault = None;
-        for record in self.execution_disk.entries.iter().flat_map(crate::execution::Entry::records) {
+        for record in self
+            .execution_disk
+            .entries
+            .iter()
+            .flat_map(crate::execution::Entry::records)
+        {
             if let Err(error) = replayed.replay(&record) {
                 fault = Some(error);
                 break;
@@ -261,7 +304,9 @@ impl World {
         if let Some(differ) = differ
             && self.options.broken != Broken::LatchForgets
         {
-            self.violated(format!("the journal does not give the state that wrote it: {differ}"));
+            self.violated(format!(
+                "the journal does not give the state that wrote it: {differ}"
+            ));
         }
     }
 
@@ -269,7 +314,10 @@ impl World {
     pub(crate) fn alerted(&mut self, alert: &Alert) {
         match alert {
             Alert::Gap {
-                source, boot, from, to,
+                source,
+                boot,
+                from,
+                to,
             } => {
                 self.trace.count("audit recorded a gap");
                 let (source, boot, from, to) = (*source, *boot, *from, *to);
@@ -278,7 +326,9 @@ impl World {
                     .into_iter()
                     .find(|who| who.name() == source)
                     .is_some_and(|who| self.seat(who).boot != boot || !self.seat(who).up);
-                if !dead {
+                // So is a hole that both paths left open for too long because somebody was cut off;
+                // then the stream fills it late.
+                if !dead && !self.plan.partitions {
                     self.violated(format!(
                         "audit misses facts {from} to {to} of {source}, which lives"
                     ));
@@ -288,7 +338,9 @@ impl World {
             Alert::Violation { subject, code } => {
                 if self.options.broken == Broken::Nothing {
                     let (subject, code) = (subject.clone(), code.clone());
-                    self.violated(format!("audit takes an honest {subject} for an attack: {code}"));
+                    self.violated(format!(
+                        "audit takes an honest {subject} for an attack: {code}"
+                    ));
                 }
             }
             Alert::Suppressed { .. } => {}
@@ -297,10 +349,11 @@ impl World {
 }
 
 /// What of a status the journal must bring back.
-fn recorded(
-    mut status: ExecutionStatus,
-) -> (ExecutionStatus, BTreeMap<Symbol, Exposure>) {
-    let held = status.positions.iter().map(|held| (held.symbol, held.position));
+fn recorded(mut status: ExecutionStatus) -> (ExecutionStatus, BTreeMap<Symbol, Exposure>) {
+    let held = status
+        .positions
+        .iter()
+        .map(|held| (held.symbol, held.position));
     let held = held.collect();
     // Prices, licences and the wire to the venue are worth nothing after a restart.
     status.positions.clear();

@@ -22,7 +22,9 @@ impl World {
         self.schedule(EVERY, Event::AskRest);
         let who = Who::Execution;
         let now = self.clock(who);
-        let everybody = Who::CORES.into_iter().all(|who| self.seats.get(&who).is_some_and(|s| s.up));
+        let everybody = Who::CORES
+            .into_iter()
+            .all(|who| self.seats.get(&who).is_some_and(|s| s.up));
         let status = self.execution.as_ref().map(|life| life.core.status(now));
         let (true, Some(status)) = (everybody, status) else {
             return false;
@@ -57,6 +59,9 @@ impl World {
                 return false;
             }
             self.trace.count("traded again after the faults");
+        }
+        if self.oracle.days_held > 0 {
+            self.trace.count("a day began with a position");
         }
         self.check_agreement(&status);
         true
@@ -95,7 +100,10 @@ impl World {
         if self.audit_disk.synced < self.audit_disk.entries.len() {
             return Some("audit's disk");
         }
-        let waits = self.execution.as_ref().is_some_and(|life| life.reading.is_some());
+        let waits = self
+            .execution
+            .as_ref()
+            .is_some_and(|life| life.reading.is_some());
         if waits || self.venue_stream.is_none() || self.venue_lane > self.now {
             return Some("the venue's stream and account");
         }
@@ -118,7 +126,9 @@ impl World {
             .map(|(symbol, held)| (symbol, held.get().normalize()))
             .collect();
         if ours != theirs {
-            self.violated(format!("positions differ: execution {ours:?}, venue {theirs:?}"));
+            self.violated(format!(
+                "positions differ: execution {ours:?}, venue {theirs:?}"
+            ));
         }
         if ours != self.oracle.held() {
             self.violated("positions are not the sum of the recorded fills");
@@ -141,7 +151,9 @@ impl World {
         let mut audited: BTreeMap<VenueExecutionId, Fill> = BTreeMap::new();
         let mut wrong = None;
         for payload in &self.audit_disk.entries {
-            let Some((entry, _)) = entry(payload) else { continue };
+            let Some((entry, _)) = entry(payload) else {
+                continue;
+            };
             if entry.kind != Kind::Fact || !FILL.row.matches(entry.subject) {
                 continue;
             }
@@ -157,7 +169,10 @@ impl World {
         }
         for fill in &self.venue.fills {
             if audited.get(&fill.execution) != Some(fill) {
-                wrong = Some(format!("fill {} is not in the log as it was", fill.execution));
+                wrong = Some(format!(
+                    "fill {} is not in the log as it was",
+                    fill.execution
+                ));
             }
         }
         let mut held: BTreeMap<Symbol, Decimal> = BTreeMap::new();
@@ -169,10 +184,14 @@ impl World {
             };
         }
         held.retain(|_, held| !held.is_zero());
-        let held: BTreeMap<Symbol, Decimal> =
-            held.into_iter().map(|(symbol, held)| (symbol, held.normalize())).collect();
+        let held: BTreeMap<Symbol, Decimal> = held
+            .into_iter()
+            .map(|(symbol, held)| (symbol, held.normalize()))
+            .collect();
         if held != *ours {
-            wrong = Some(format!("audited fills make {held:?}, execution holds {ours:?}"));
+            wrong = Some(format!(
+                "audited fills make {held:?}, execution holds {ours:?}"
+            ));
         }
         if let Some(wrong) = wrong {
             self.violated(wrong);
@@ -189,7 +208,9 @@ impl World {
         let ours: BTreeMap<OrderId, _> = status.orders.iter().map(left).collect();
         let theirs = self.venue.open();
         if ours != theirs {
-            self.violated(format!("open orders differ: execution {ours:?}, venue {theirs:?}"));
+            self.violated(format!(
+                "open orders differ: execution {ours:?}, venue {theirs:?}"
+            ));
         }
         let mut open: BTreeMap<(Symbol, Side), Decimal> = BTreeMap::new();
         for (symbol, side, left) in theirs.values() {
@@ -204,7 +225,9 @@ impl World {
             }
         }
         if open != told {
-            self.violated(format!("exposures do not add up: {told:?}, at the venue {open:?}"));
+            self.violated(format!(
+                "exposures do not add up: {told:?}, at the venue {open:?}"
+            ));
         }
     }
 }

@@ -44,7 +44,10 @@ impl Random {
     /// When there is none.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         let index = self.between(0, of.len() as u64 - 1);
-        crate::sure(of.get(index as usize).copied().ok_or("nothing to pick"), "pick")
+        crate::sure(
+            of.get(index as usize).copied().ok_or("nothing to pick"),
+            "pick",
+        )
     }
 }
 

@@ -15,10 +15,10 @@ use crate::settings::Broken;
 use crate::venue::{Pushed, Reply, Signature};
 use crate::world::{Event, Flight, MS, World};
 
-/// How long signature and answer of one request may take together.
-const DEADLINE: u64 = 4_000 * MS;
-/// How long the answer to a placement may take.
-const PLACE_DEADLINE: u64 = 3_000 * MS;
+/// How long the signer may take.
+const SIGNATURE_DEADLINE: u64 = 2_000 * MS;
+/// How long the venue may take.
+const ANSWER_DEADLINE: u64 = 3_000 * MS;
 
 /// What a request is for.
 #[derive(Clone, Debug)]
@@ -40,6 +40,14 @@ pub struct Call {
     purpose: Purpose,
     request: Request,
     timestamp_ms: u64,
+    awaits: Await,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Await {
+    Signature,
+    Answer,
 }
 
 impl World {
@@ -81,12 +89,15 @@ impl World {
             request: request.clone(),
             signature,
         };
-        self.keep_call(call, Call {
-            purpose,
-            request,
-            timestamp_ms,
-        });
-        self.schedule(PLACE_DEADLINE, Event::Deadline(boot, call));
+        self.keep_call(
+            call,
+            Call {
+                purpose,
+                request,
+                timestamp_ms,
+                awaits: Await::Signature,
+            },
+        );
         self.dispatch(flight);
         self.crash_point(Who::Execution, Point::AfterPlacing);
     }
@@ -165,13 +176,20 @@ impl World {
         if let Some(life) = self.execution.as_mut() {
             life.waiting.insert(sealed.id, Waiting::Call(call));
         }
-        self.keep_call(call, Call {
-            purpose,
-            request,
-            timestamp_ms,
-        });
+        self.keep_call(
+            call,
+            Call {
+                purpose,
+                request,
+                timestamp_ms,
+                awaits: Await::Signature,
+            },
+        );
         let boot = self.seat(Who::Execution).boot;
-        self.schedule(DEADLINE, Event::Deadline(boot, call));
+        self.schedule(
+            SIGNATURE_DEADLINE,
+            Event::Deadline(boot, call, Await::Signature),
+        );
     }
 
     fn keep_call(&mut self, number: u64, call: Call) {
@@ -181,7 +199,10 @@ impl World {
     }
 
     pub(crate) fn call_signed(&mut self, number: u64, response: SignResponse) {
-        let found = self.execution.as_ref().and_then(|life| life.calls.get(&number));
+        let found = self
+            .execution
+            .as_ref()
+            .and_then(|life| life.calls.get(&number));
         let Some(call) = found.cloned() else { return };
         let SignResponse::Signed { api_key, signature } = response else {
             return self.answered(number, None);
@@ -206,6 +227,15 @@ impl World {
 
     /// The network to the venue: lost, late, twice, or as it should be.
     fn dispatch(&mut self, flight: Flight) {
+        let (boot, number) = (flight.boot, flight.call);
+        let calls = self.execution.as_mut().map(|life| &mut life.calls);
+        if let Some(call) = calls.and_then(|calls| calls.get_mut(&number)) {
+            call.awaits = Await::Answer;
+        }
+        self.schedule(
+            ANSWER_DEADLINE,
+            Event::Deadline(boot, number, Await::Answer),
+        );
         let usual = self.random.between(2, 20) * MS;
         let trouble = self.chaos() && self.random.chance(self.plan.venue);
         let twice = self.options.broken == Broken::VenueTakesTwice;
@@ -227,7 +257,10 @@ impl World {
             _ => {
                 self.trace.count("fault: venue not reached");
                 let (boot, call) = (flight.boot, flight.call);
-                self.schedule(usual, Event::Answer(boot, call, Reply::Refused(VenueError::RateLimited)));
+                self.schedule(
+                    usual,
+                    Event::Answer(boot, call, Reply::Refused(VenueError::RateLimited)),
+                );
             }
         }
     }
@@ -244,7 +277,10 @@ impl World {
             twice,
         );
         if flight.order.is_some() {
-            self.say(format_args!("venue answers {:?} to {:?}", reply, flight.order));
+            self.say(format_args!(
+                "venue answers {:?} to {:?}",
+                reply, flight.order
+            ));
         }
         self.check_venue();
         self.push_stream();
@@ -268,9 +304,23 @@ impl World {
         }
     }
 
+    /// It took too long.
+    pub(crate) fn too_late(&mut self, number: u64, awaited: Await) {
+        let found = self
+            .execution
+            .as_ref()
+            .and_then(|life| life.calls.get(&number));
+        if found.is_some_and(|call| call.awaits == awaited) {
+            self.answered(number, None);
+        }
+    }
+
     /// A request is answered, or never will be.
     pub(crate) fn answered(&mut self, number: u64, reply: Option<Reply>) {
-        let found = self.execution.as_mut().and_then(|life| life.calls.remove(&number));
+        let found = self
+            .execution
+            .as_mut()
+            .and_then(|life| life.calls.remove(&number));
         let Some(call) = found else { return };
         if reply.is_none() {
             self.trace.count("request timed out");

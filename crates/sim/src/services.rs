@@ -17,12 +17,12 @@ use signer_core::{Answer, Decision, EnclosedPermit};
 use crate::cast::Who;
 use crate::faults::Point;
 use crate::settings::{
-    POLICY, READING_SECRET, TRADING_SECRET, policy, reading_key, registry, strategies,
+    Broken, POLICY, READING_SECRET, TRADING_SECRET, policy, reading_key, registry, strategies,
     trading_key,
 };
+use crate::sure;
 use crate::venue::sign;
 use crate::world::{CHAOS_UNTIL, Event, MS, World};
-use crate::sure;
 
 /// A signer's answer that waits for its record to be on disk.
 #[derive(Debug)]
@@ -41,7 +41,11 @@ impl World {
         frame: &[u8],
     ) -> Option<Received<M>> {
         let now = self.clock(who);
-        match self.seat(who).verifier.open(subject, arrived_on, frame, now) {
+        match self
+            .seat(who)
+            .verifier
+            .open(subject, arrived_on, frame, now)
+        {
             Ok(received) => {
                 if matches!(received, Received::Duplicate(_)) {
                     self.trace.count("duplicate recognised");
@@ -49,7 +53,7 @@ impl World {
                 Some(received)
             }
             Err(refusal) => {
-                self.refused(who, arrived_on, refusal);
+                self.refused(who, arrived_on, frame, refusal);
                 None
             }
         }
@@ -64,11 +68,14 @@ impl World {
             started_at,
         };
         self.brain = Some(brain_core::Brain::new(settings));
-        self.notice_of(Who::Brain, Notice::Started {
-            version: Text::lossy("sim"),
-            policy: Some(POLICY),
-            kill: None,
-        });
+        self.notice_of(
+            Who::Brain,
+            Notice::Started {
+                version: Text::lossy("sim"),
+                policy: Some(POLICY),
+                kill: None,
+            },
+        );
     }
 
     pub(crate) fn start_guard(&mut self, started_at: Timestamp) {
@@ -83,11 +90,14 @@ impl World {
             started_at,
         };
         self.guard = Some(risk_guard_core::RiskGuard::new(settings));
-        self.notice_of(Who::Guard, Notice::Started {
-            version: Text::lossy("sim"),
-            policy: Some(POLICY),
-            kill: Some(self.guard_latch),
-        });
+        self.notice_of(
+            Who::Guard,
+            Notice::Started {
+                version: Text::lossy("sim"),
+                policy: Some(POLICY),
+                kill: Some(self.guard_latch),
+            },
+        );
     }
 
     pub(crate) fn start_signer(&mut self) {
@@ -105,11 +115,14 @@ impl World {
             Ok(engine) => self.signer = Some(engine),
             Err(fault) => self.violated(format!("signer does not read its journal: {fault:?}")),
         }
-        self.notice_of(Who::Signer, Notice::Started {
-            version: Text::lossy("sim"),
-            policy: None,
-            kill: Some(self.signer_latch),
-        });
+        self.notice_of(
+            Who::Signer,
+            Notice::Started {
+                version: Text::lossy("sim"),
+                policy: None,
+                kill: Some(self.signer_latch),
+            },
+        );
     }
 
     fn notice_of(&mut self, who: Who, notice: Notice) {
@@ -128,8 +141,9 @@ impl World {
         macro_rules! fresh {
             ($row:ident, $input:path) => {
                 if $row.row.matches(subject) {
-                    if let Some(message) =
-                        self.open(who, &$row, subject, frame).and_then(Received::fresh)
+                    if let Some(message) = self
+                        .open(who, &$row, subject, frame)
+                        .and_then(Received::fresh)
                     {
                         self.brain_step($input(message));
                     }
@@ -147,7 +161,9 @@ impl World {
 
     pub(crate) fn brain_step(&mut self, input: brain_core::Input) {
         let now = self.clock(Who::Brain);
-        let Some(brain) = self.brain.as_mut() else { return };
+        let Some(brain) = self.brain.as_mut() else {
+            return;
+        };
         let effects = match brain.step(now, input) {
             Ok(effects) => effects,
             Err(fault) => return self.violated(format!("brain: {fault}")),
@@ -155,13 +171,18 @@ impl World {
         for notice in effects.notices {
             self.notice_of(Who::Brain, notice);
         }
-        let Some(decided) = effects.decided else { return };
+        let Some(decided) = effects.decided else {
+            return;
+        };
         let cause = decided.proposal.header().clone();
         match decided.decision.outcome {
             Outcome::Passed => self.trace.count("proposal passed"),
             Outcome::Refused(reason) => {
                 self.trace.count("proposal refused");
-                self.say(format_args!("brain refuses {}: {reason}", decided.decision.order));
+                self.say(format_args!(
+                    "brain refuses {}: {reason}",
+                    decided.decision.order
+                ));
             }
         }
         if let Some(order) = &decided.order {
@@ -171,7 +192,13 @@ impl World {
             return;
         }
         let name = decided.strategy.to_string();
-        self.fact(Who::Brain, &DECISION, Some(&name), &decided.decision, Some(&cause));
+        self.fact(
+            Who::Brain,
+            &DECISION,
+            Some(&name),
+            &decided.decision,
+            Some(&cause),
+        );
     }
 
     // --- risk-guard ----------------------------------------------------------------------------
@@ -182,8 +209,9 @@ impl World {
         macro_rules! fresh {
             ($row:ident, $input:path) => {
                 if $row.row.matches(subject) {
-                    if let Some(message) =
-                        self.open(who, &$row, subject, frame).and_then(Received::fresh)
+                    if let Some(message) = self
+                        .open(who, &$row, subject, frame)
+                        .and_then(Received::fresh)
                     {
                         self.guard_step($input(message));
                     }
@@ -213,7 +241,9 @@ impl World {
 
     pub(crate) fn guard_step(&mut self, input: risk_guard_core::Input) {
         let now = self.clock(Who::Guard);
-        let Some(guard) = self.guard.as_mut() else { return };
+        let Some(guard) = self.guard.as_mut() else {
+            return;
+        };
         let effects = match guard.step(now, input) {
             Ok(effects) => effects,
             Err(fault) => return self.violated(format!("risk-guard: {fault}")),
@@ -224,11 +254,16 @@ impl World {
         for notice in effects.notices {
             self.notice_of(Who::Guard, notice);
         }
-        let Some(judgement) = effects.judgement else { return };
+        let Some(judgement) = effects.judgement else {
+            return;
+        };
         let cause = judgement.order.header().clone();
         if let Outcome::Refused(reason) = judgement.verdict.outcome {
             self.trace.count("order refused by risk-guard");
-            self.say(format_args!("risk-guard refuses {}: {reason}", judgement.verdict.order));
+            self.say(format_args!(
+                "risk-guard refuses {}: {reason}",
+                judgement.verdict.order
+            ));
         }
         if let Some(permit) = &judgement.permit {
             self.trace.count("permit given");
@@ -241,7 +276,13 @@ impl World {
             return;
         }
         let name = judgement.order.message().strategy.to_string();
-        self.fact(Who::Guard, &VERDICT, Some(&name), &judgement.verdict, Some(&cause));
+        self.fact(
+            Who::Guard,
+            &VERDICT,
+            Some(&name),
+            &judgement.verdict,
+            Some(&cause),
+        );
     }
 
     /// What the real shells check of a kill command.
@@ -262,7 +303,9 @@ impl World {
         use signer_core::Input;
         let who = Who::Signer;
         if HEARTBEAT.row.matches(subject) {
-            if let Some(beat) = self.open(who, &HEARTBEAT, subject, frame).and_then(Received::fresh)
+            if let Some(beat) = self
+                .open(who, &HEARTBEAT, subject, frame)
+                .and_then(Received::fresh)
             {
                 self.signer_step(Input::Heartbeat(beat));
             }
@@ -283,7 +326,7 @@ impl World {
                             order: order.either(),
                         })),
                         Err(refusal) => {
-                            self.refused(who, "enclosed permit", refusal);
+                            self.refused(who, "enclosed permit", &permit, refusal);
                             None
                         }
                     }
@@ -296,7 +339,9 @@ impl World {
 
     fn signer_step(&mut self, input: signer_core::Input) {
         let now = self.clock(Who::Signer);
-        let Some(signer) = self.signer.as_mut() else { return };
+        let Some(signer) = self.signer.as_mut() else {
+            return;
+        };
         let effects = match signer.step(now, input) {
             Ok(effects) => effects,
             Err(fault) => return self.violated(format!("signer: {fault}")),
@@ -392,8 +437,14 @@ impl World {
         self.schedule(100 * MS, Event::Market);
         let venue_time = self.venue_clock();
         for index in 0..self.markets.len() {
-            let bps = if self.now < CHAOS_UNTIL { self.plan.market_bps } else { 2 };
-            let Some(market) = self.markets.get_mut(index) else { return };
+            let bps = if self.now < CHAOS_UNTIL {
+                self.plan.market_bps
+            } else {
+                2
+            };
+            let Some(market) = self.markets.get_mut(index) else {
+                return;
+            };
             market.walk(&mut self.random, bps);
             let book = market.book(&mut self.random, venue_time);
             let (symbol, last) = (market.symbol(), market.listing.price(market.mid));
@@ -424,7 +475,9 @@ impl World {
         }
         let who = self.random.pick(&[Who::Sample, Who::Other]);
         let market = self.random.between(0, self.markets.len() as u64 - 1) as usize;
-        let Some(market) = self.markets.get(market).cloned() else { return };
+        let Some(market) = self.markets.get(market).cloned() else {
+            return;
+        };
         let passive = self.random.chance(300);
         let side = self.random.pick(&[Side::Buy, Side::Sell]);
         let sign = if side == Side::Buy { -1 } else { 1 };
@@ -463,11 +516,14 @@ impl World {
         let signed = self.deployment.signed(Who::Alice.text(), &kill);
         self.publish(Who::Alice, &KILL, None, &signed, None);
         // People press again until they see it work.
-        if !(self.oracle.guard_killed && self.oracle.signer_killed && self.oracle.execution_killed) {
+        if self.options.broken != Broken::LatchForgets
+            && !(self.oracle.guard_killed
+                && self.oracle.signer_killed
+                && self.oracle.execution_killed)
+        {
             self.schedule(400 * MS, Event::Kill);
         }
     }
-
 }
 
 pub fn killed_notice() -> Notice {
@@ -477,4 +533,3 @@ pub fn killed_notice() -> Notice {
         detail: Text::lossy("simulated"),
     }
 }
-

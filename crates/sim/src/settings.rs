@@ -36,7 +36,8 @@ pub enum Broken {
     AuditLosesSynced,
     /// Audit signs receipts for facts that it never recorded.
     ReceiptForged,
-    /// Execution's latch is not on disk when the kill switch is acknowledged.
+    /// Execution's latch is not on disk when the kill switch is acknowledged, and nobody else hears
+    /// the command.
     LatchForgets,
     /// Execution's journal loses records that it said were synced.
     JournalLosesSynced,
@@ -44,8 +45,8 @@ pub enum Broken {
     OrderTampered,
     /// Execution's shell tells its core about each fill twice, under another id.
     FillCountedTwice,
-    /// Risk-guard's key seals an order that no brain ever sealed.
-    OrderInvented,
+    /// Execution's shell says that a record is on disk before it is.
+    DurableTooEarly,
     /// Execution's shell lets the fact of a permit overtake older facts that wait for the disk.
     PermitOvertakes,
 }
@@ -194,7 +195,7 @@ pub fn audit_settings() -> audit_core::Settings {
     audit_core::Settings {
         held_facts_max: 256,
         held_bytes_max: 1 << 20,
-        hole_timeout: Span::from_millis(2_000),
+        hole_timeout: Span::from_millis(5_000),
         checkpoint_interval: Span::from_millis(1_000),
         violations_each_second: 50,
     }

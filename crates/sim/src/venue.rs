@@ -120,7 +120,11 @@ impl Venue {
             }
             ("/v5/order/cancel-all", Method::Post) => {
                 let body: Value = serde_json::from_str(&request.payload).unwrap_or_default();
-                self.cancel_all(body.get("symbol").and_then(Value::as_str).unwrap_or_default());
+                self.cancel_all(
+                    body.get("symbol")
+                        .and_then(Value::as_str)
+                        .unwrap_or_default(),
+                );
                 Reply::Done
             }
             ("/v5/order/realtime", Method::Get) => self.read_orders(now, &request.payload, random),
@@ -162,7 +166,10 @@ impl Venue {
     pub fn open(&self) -> BTreeMap<OrderId, (Symbol, Side, Decimal)> {
         let open = self.orders.values().filter(|order| order.is_open());
         open.map(|order| {
-            let left = Decimal::new(order.steps - order.filled, listing(order.symbol).step_places);
+            let left = Decimal::new(
+                order.steps - order.filled,
+                listing(order.symbol).step_places,
+            );
             (order.id, (order.symbol, order.side, left.normalize()))
         })
         .collect()
@@ -178,7 +185,9 @@ impl Venue {
             .map(|order| order.venue_order)
             .collect();
         for id in open {
-            let Some(order) = self.orders.get(&id) else { continue };
+            let Some(order) = self.orders.get(&id) else {
+                continue;
+            };
             let crossed = match order.side {
                 Side::Buy => order.price >= market.ask(),
                 Side::Sell => order.price <= market.bid(),
@@ -309,16 +318,23 @@ impl Venue {
     }
 
     fn fill(&mut self, now: Timestamp, id: VenueOrderId, steps: i64, ticks: i64) {
-        let Some(order) = self.orders.get_mut(&id) else { return };
+        let Some(order) = self.orders.get_mut(&id) else {
+            return;
+        };
         let listing = listing(order.symbol);
         let quantity = listing.quantity(steps);
         let price = listing.price(ticks);
         let notional = sure(price.notional(quantity), "a notional");
-        let fee = (notional.get() * Decimal::new(55, 5)).round_dp(8).normalize();
+        let fee = (notional.get() * Decimal::new(55, 5))
+            .round_dp(8)
+            .normalize();
         order.filled += steps;
         self.numbers += 1;
         let fill = Fill {
-            execution: sure(VenueExecutionId::new(&format!("x{}", self.numbers)), "an id"),
+            execution: sure(
+                VenueExecutionId::new(&format!("x{}", self.numbers)),
+                "an id",
+            ),
             order: order.id,
             venue_order: id,
             symbol: order.symbol,

@@ -9,7 +9,7 @@ use portcullis_venue::bybit::Request;
 use portcullis_wire::messages::Message;
 use portcullis_wire::principal::{Principal, Role};
 use portcullis_wire::subjects::{Delivery, Row, Subject};
-use portcullis_wire::{Context, Header, Sealed};
+use portcullis_wire::{Context, Header, Refusal, Sealed};
 
 use crate::audit::{AuditLife, Stream};
 use crate::cast::{Outgoing, Seat, Who};
@@ -19,6 +19,7 @@ use crate::log::Disk;
 use crate::market::Market;
 use crate::oracle::Oracle;
 use crate::random::Random;
+use crate::requests::Await;
 use crate::services::Pending;
 use crate::settings::{Broken, Options};
 use crate::sure;
@@ -27,11 +28,11 @@ use crate::venue::{Pushed, Reply, Signature, Venue};
 
 pub const MS: u64 = 1_000;
 /// Until then everything is well, so that every service gets to its feet once.
-const CHAOS_FROM: u64 = 2_500 * MS;
+const CHAOS_FROM: u64 = 4_000 * MS;
 /// From then on nothing goes wrong any more.
-pub const CHAOS_UNTIL: u64 = 12_000 * MS;
+pub const CHAOS_UNTIL: u64 = 24_000 * MS;
 /// By then all must be at rest.
-const END_AT: u64 = 90_000 * MS;
+const END_AT: u64 = 100_000 * MS;
 
 /// A request on its way to the venue.
 #[derive(Clone, Debug)]
@@ -65,7 +66,7 @@ pub enum Event {
     Login(u64),
     Arrive(Flight),
     Answer(u64, u64, Reply),
-    Deadline(u64, u64),
+    Deadline(u64, u64, Await),
     Connected(u64, u64),
     Push(u64, u64, Pushed),
     Disconnected(u64, u64),
@@ -273,9 +274,9 @@ impl World {
                     self.answered(call, Some(reply));
                 }
             }
-            Event::Deadline(boot, call) => {
+            Event::Deadline(boot, call, awaited) => {
                 if self.lives(Who::Execution, boot) {
-                    self.answered(call, None);
+                    self.too_late(call, awaited);
                 }
             }
             Event::Connected(boot, stream) => self.stream_connected(boot, stream),
@@ -304,7 +305,8 @@ impl World {
 
     pub(crate) fn schedule(&mut self, after: u64, event: Event) {
         self.scheduled += 1;
-        self.events.insert((self.now + after, self.scheduled), event);
+        self.events
+            .insert((self.now + after, self.scheduled), event);
     }
 
     pub(crate) fn seat(&mut self, who: Who) -> &mut Seat {
@@ -395,7 +397,9 @@ impl World {
             self.send(from, row, &sealed);
         }
         let boot = self.seat(from).boot;
-        self.seat(from).outbox.push_back(Outgoing { number, sealed });
+        self.seat(from)
+            .outbox
+            .push_back(Outgoing { number, sealed });
         let after = self.random.between(100, 3_000);
         self.schedule(after, Event::Pump(from, boot));
     }
@@ -407,9 +411,12 @@ impl World {
             return;
         }
         for to in Who::CORES {
-            let reads = row.subscribers.contains(&role(to))
-                && row.may_read(&to.name(), &sealed.subject);
-            if !reads || !self.seat(to).up {
+            let reads =
+                row.subscribers.contains(&role(to)) && row.may_read(&to.name(), &sealed.subject);
+            let unheard = from == Who::Alice
+                && to != Who::Execution
+                && self.options.broken == Broken::LatchForgets;
+            if !reads || unheard || !self.seat(to).up {
                 continue;
             }
             if self.chaos() && self.random.chance(self.plan.drop) {
@@ -421,7 +428,7 @@ impl World {
             let lane = (from, to, sealed.subject.clone());
             let earliest = self.lanes.get(&lane).copied().unwrap_or(0);
             let at = (self.now + delay).max(earliest);
-            self.lanes.insert(lane, at);
+            self.lanes.insert(lane, if again { at + 200 } else { at });
             let boot = self.seat(to).boot;
             for after in [Some(0), again.then_some(200)].into_iter().flatten() {
                 let event = Event::Deliver {
@@ -483,13 +490,31 @@ impl World {
 
     /// A message that did not open. Weather is no violation; anything else is, because everybody
     /// here is honest.
-    pub(crate) fn refused(&mut self, who: Who, subject: &str, refusal: portcullis_wire::Refusal) {
+    pub(crate) fn refused(&mut self, who: Who, subject: &str, frame: &[u8], refusal: Refusal) {
         self.trace.count("message refused");
         let code = refusal.code();
         self.say(format_args!("{who:?} refuses {subject}: {code}"));
-        if refusal.is_violation() && self.options.broken == Broken::Nothing {
-            self.violated(format!("{who:?} took an honest {subject} for an attack: {code}"));
+        if refusal == Refusal::Replay && self.is_said_again(subject, frame) {
+            // Weather too, although the verifier calls it a replay; see docs/simulation.md.
+            self.trace
+                .count("fact of an earlier start taken for a replay");
+            return;
         }
+        if refusal.is_violation() && self.options.broken == Broken::Nothing {
+            self.violated(format!(
+                "{who:?} took an honest {subject} for an attack: {code}"
+            ));
+        }
+    }
+
+    /// Whether it is a fact that an earlier start of its source sealed.
+    fn is_said_again(&mut self, subject: &str, frame: &[u8]) -> bool {
+        let header = portcullis_wire::inspect(frame).ok();
+        let (Some((header, _)), Some(_)) = (header, row_of(subject)) else {
+            return false;
+        };
+        let source = Who::ALL.into_iter().find(|who| who.name() == header.source);
+        source.is_some_and(|source| header.boot < self.seat(source).boot)
     }
 
     /// Everything in the outbox goes to the stream, in its order, which stores it and says so; the

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use portcullis_sim::{Broken, Coverage, Options, Report, run};
+use portcullis_sim::{Coverage, Options, Report, run};
 
-/// How many seeds each test runs.
-const SEEDS: u64 = 50;
+/// How many seeds are always run.
+const SEEDS: u64 = 200;
 
 fn run_seeds(from: u64, count: u64) -> Coverage {
     let next = Mutex::new(from);
     let total = Mutex::new(BTreeMap::new());
+    let violations = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -31,12 +32,25 @@ fn run_seeds(from: u64, count: u64) -> Coverage {
                                 *total.entry(what).or_default() += times;
                             }
                         }
-                        Err(violation) => panic!("{violation}"),
+                        Err(violation) => violations.lock().unwrap().push(violation),
                     }
                 }
             });
         }
     });
+    let mut violations = violations.into_inner().unwrap();
+    violations.sort_by_key(|violation| violation.seed);
+    let all: Vec<String> = violations
+        .iter()
+        .map(|violation| format!("seed {}: {}", violation.seed, violation.what))
+        .collect();
+    if let Some(first) = violations.first() {
+        panic!(
+            "{} seeds of {count}:\n{}\n{first}",
+            all.len(),
+            all.join("\n")
+        );
+    }
     total.into_inner().unwrap()
 }
 
@@ -50,8 +64,16 @@ fn all_goes_well_when_nothing_goes_wrong() {
         match run(options) {
             Ok(report) => {
                 let count = |what| report.coverage.get(what).copied().unwrap_or(0);
-                assert!(count("order placed") > 20, "seed {seed}: {:?}", report.coverage);
-                assert!(count("fill booked") > 20, "seed {seed}: {:?}", report.coverage);
+                assert!(
+                    count("order placed") > 20,
+                    "seed {seed}: {:?}",
+                    report.coverage
+                );
+                assert!(
+                    count("fill booked") > 20,
+                    "seed {seed}: {:?}",
+                    report.coverage
+                );
                 assert_eq!(count("report: in doubt"), 0, "seed {seed}");
                 assert_eq!(count("audit recorded a gap"), 0, "seed {seed}");
             }
@@ -60,14 +82,112 @@ fn all_goes_well_when_nothing_goes_wrong() {
     }
 }
 
+/// What must have occurred in the fixed seeds, so that the simulation never tests nothing.
+const OCCURS: &[&str] = &[
+    "proposal passed",
+    "permit given",
+    "receipt given",
+    "order signed",
+    "order placed",
+    "fill booked",
+    "order queried",
+    "cancel all",
+    "report: cancelled",
+    "report: filled",
+    "report: in doubt",
+    "report: rejected",
+    "order that never arrived was given up",
+    "orders in doubt after a restart",
+    "facts said again after a restart",
+    "fact stored once though sent again",
+    "stream brings a fact again",
+    "duplicate recognised",
+    "account changed while it was read",
+    "event that no stream told",
+    "request timed out",
+    "replay compared",
+    "traded again after the faults",
+    "kill acknowledged by execution",
+    "kill acknowledged by risk-guard",
+    "kill acknowledged by signer",
+    "hard loss limit pulled the switch",
+    "a day began with a position",
+    "fault: message lost",
+    "fault: message repeated",
+    "fault: message late",
+    "fault: partition",
+    "fault: nothing sent while cut off",
+    "fault: nothing received while cut off",
+    "fault: brain dies",
+    "fault: risk-guard dies",
+    "fault: execution dies",
+    "fault: signer dies",
+    "fault: audit dies",
+    "fault: market-data dies",
+    "fault: stopped in order",
+    "fault: crash after sending, before the fact",
+    "fault: crash between append and sync",
+    "fault: crash before the answer",
+    "fault: crash before placing",
+    "fault: crash after placing",
+    "fault: crash before the latch is on disk",
+    "fault: unsynced entries lost",
+    "fault: request lost",
+    "fault: request late",
+    "fault: request arrives twice",
+    "fault: venue not reached",
+    "fault: answer lost",
+    "fault: answer late",
+    "fault: server error after the fact",
+    "fault: stream lost",
+    "fault: stream's answer lost",
+    "fault: acknowledgement lost",
+    "fault: kill command",
+    "fault: slow signer",
+    "fault: slow audit",
+    "fault: audit's disk stalls",
+    "fault: execution's disk stalls",
+    "fault: signer's disk stalls",
+    "fault: clock set",
+    "NO_RECEIPT",
+    "NO_SIGNATURE",
+    "JOURNAL_UNWRITABLE",
+    "GUARD_SILENT",
+    "ORDER_IN_DOUBT",
+    "STALE_MARKET_DATA",
+];
+
 #[test]
-fn seeds() {
-    let coverage = run_seeds(0, SEEDS);
+fn what_must_never_happen_does_not_and_every_fault_occurs() {
+    let more = std::env::var("PORTCULLIS_SIM_SEEDS");
+    let seeds = more.map_or(SEEDS, |more| {
+        more.parse().expect("PORTCULLIS_SIM_SEEDS is a number")
+    });
+    let coverage = run_seeds(0, seeds);
     for (what, times) in &coverage {
         println!("{times:>9} {what}");
     }
+    let missing: Vec<_> = OCCURS
+        .iter()
+        .filter(|what| !coverage.contains_key(**what))
+        .collect();
+    assert_eq!(missing, [] as [&&str; 0], "never occurred");
 }
 
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in [3, 77, 115] {
+        let [first, second] = [(); 2].map(|()| run(Options::seed(seed)).unwrap());
+        assert_eq!(first.trace_hash, second.trace_hash, "seed {seed}");
+        assert_eq!(first.events, second.events, "seed {seed}");
+        assert!(first.events > 400, "seed {seed}: {} events", first.events);
+    }
+    let hashes = [1, 2, 3].map(|seed| run(Options::seed(seed)).unwrap().trace_hash);
+    assert_ne!(hashes[0], hashes[1]);
+    assert_ne!(hashes[1], hashes[2]);
+}
+
+/// Shows the whole story of the seed in `PORTCULLIS_SIM_SEED`; without one it shows nothing.
 #[test]
 fn replay() {
     let Ok(seed) = std::env::var("PORTCULLIS_SIM_SEED") else {
@@ -75,9 +195,7 @@ fn replay() {
     };
     let options = Options {
         keep_story: true,
-        faults: std::env::var("NOFAULTS").is_err(),
-        broken: Broken::Nothing,
-        ..Options::seed(seed.parse().unwrap())
+        ..Options::seed(seed.parse().expect("PORTCULLIS_SIM_SEED is a number"))
     };
     match run(options) {
         Ok(report) => {

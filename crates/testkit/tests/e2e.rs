@@ -14,6 +14,7 @@
 mod feed;
 #[path = "support/load.rs"]
 mod load;
+#[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "support/mod.rs"]
 mod support;
 
@@ -31,24 +32,6 @@ use crate::load::Load;
 
 const PROPOSALS: u64 = 1_000;
 
-/// The settings of the repository, with the rates that a load needs.
-fn settings(folder: &Path) -> PathBuf {
-    let target = folder.join("config");
-    std::fs::create_dir(&target).unwrap();
-    for entry in std::fs::read_dir(support::root().join("config")).unwrap() {
-        let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let text = text
-            .replace(
-                "proposals_per_second_max = 50",
-                "proposals_per_second_max = 500",
-            )
-            .replace("orders_per_second_max = 100", "orders_per_second_max = 500");
-        std::fs::write(target.join(path.file_name().unwrap()), text).unwrap();
-    }
-    target
-}
-
 fn start(folder: &Path) -> Stack {
     let recording = feed::recording(folder);
     let feed = format!("--feed=replay:{}", recording.display());
@@ -59,7 +42,30 @@ fn start(folder: &Path) -> Stack {
         "--exchange-argument=--address-rate-per-5s=100000",
         "--exchange-argument=--open-orders-max=5000",
     ];
-    Stack::start(&settings(folder), &arguments)
+    // With the rates that a load needs.
+    let proposals = "proposals_per_second_max = ";
+    let orders = "orders_per_second_max = ";
+    let rates = [
+        (
+            "brain.toml",
+            format!("{proposals}50"),
+            format!("{proposals}500"),
+        ),
+        (
+            "risk-guard.toml",
+            format!("{orders}100"),
+            format!("{orders}500"),
+        ),
+        (
+            "signer.toml",
+            format!("{orders}100"),
+            format!("{orders}500"),
+        ),
+    ];
+    let rates = rates
+        .each_ref()
+        .map(|(file, from, to)| (*file, from.as_str(), to.as_str()));
+    Stack::start(&support::settings(folder, &rates), &arguments)
 }
 
 type Fills = BTreeMap<String, (String, String, String, String, String)>;

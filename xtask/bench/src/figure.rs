@@ -68,7 +68,9 @@ impl Figure {
     #[must_use]
     pub fn line(&self) -> String {
         let bare = self.bare.map_or("-".into(), |bare| format!("{bare:.3}"));
-        let ratio = self.ratio.map_or("-".into(), |ratio| format!("{ratio:.2} x"));
+        let ratio = self
+            .ratio
+            .map_or("-".into(), |ratio| format!("{ratio:.2} x"));
         let aim = match self.aim {
             Aim::RatioAtMost(most) => format!("<= {most} x"),
             Aim::RatioAtLeast(least) => format!(">= {least} x"),
@@ -103,6 +105,10 @@ pub fn median_ns(rounds: usize, calls: usize, mut call: impl FnMut()) -> f64 {
 #[must_use]
 pub fn percentile(values: &mut [f64], percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
-    let index = values.len().saturating_sub(1).saturating_mul(percent).div_ceil(100);
+    let index = values
+        .len()
+        .saturating_sub(1)
+        .saturating_mul(percent)
+        .div_ceil(100);
     values.get(index).copied().unwrap_or_default()
 }

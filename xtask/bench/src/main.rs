@@ -1,9 +1,27 @@
 //! Measures, each figure against the bare thing beside it in the same run. Started by
 //! `cargo xtask bench`.
-#![expect(clippy::print_stdout, reason = "a command-line tool speaks on standard output")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a command-line tool speaks on standard output"
+)]
 
+mod audit_log;
 mod figure;
+mod path;
+mod risk;
 mod seal;
+#[expect(
+    dead_code,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "the fixture of the end-to-end tests, which panics when the stack does not start"
+)]
+#[path = "../../../crates/testkit/tests/support/mod.rs"]
+mod stack;
+
+use std::path::Path;
 
 use anyhow::Result;
 use clap::Parser;
@@ -22,16 +40,27 @@ struct Arguments {
     json: bool,
 }
 
-const NAMES: [&str; 1] = ["seal"];
+const NAMES: [&str; 5] = ["seal", "risk", "audit", "path", "memory"];
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    // A temporary folder may be memory, where a sync costs nothing.
+    let scratch = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
+    std::fs::create_dir_all(&scratch)?;
     for name in NAMES {
-        if arguments.name.as_deref().is_some_and(|wanted| wanted != name) {
+        if arguments
+            .name
+            .as_deref()
+            .is_some_and(|wanted| wanted != name)
+        {
             continue;
         }
         let figures: Vec<Figure> = match name {
-            _ => seal::run()?,
+            "seal" => seal::run()?,
+            "risk" => risk::run()?,
+            "audit" => audit_log::run(&scratch)?,
+            "path" => path::run(&scratch, false)?,
+            _ => path::run(&scratch, true)?,
         };
         for figure in figures {
             if arguments.json {

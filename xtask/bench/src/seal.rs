@@ -58,7 +58,11 @@ pub fn run() -> Result<Vec<Figure>> {
     let mut batch = batch.iter();
     let verify = median_ns(ROUNDS, CALLS, || {
         if let Some(sealed) = batch.next() {
-            black_box(verifier.open(&ORDER, &sealed.subject, &sealed.frame, NOW).is_ok());
+            black_box(
+                verifier
+                    .open(&ORDER, &sealed.subject, &sealed.frame, NOW)
+                    .is_ok(),
+            );
         }
     });
     let bytes = covered.len();
@@ -67,7 +71,10 @@ pub fn run() -> Result<Vec<Figure>> {
             format!("seal an order ({seals} seals, {bytes} bytes covered)"),
             seal,
             "ns",
-            Some((&format!("{seals} x HMAC-SHA256 of the same bytes"), bare_all)),
+            Some((
+                &format!("{seals} x HMAC-SHA256 of the same bytes"),
+                bare_all,
+            )),
             Aim::RatioAtMost(1.5),
         ),
         Figure::new(

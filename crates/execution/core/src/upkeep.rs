@@ -104,11 +104,18 @@ impl Execution {
                 .closing
                 .is_some_and(|closing| now.since(closing.since) > FILLS_LATE_AFTER)
         });
+        // A doubt that ends with "not found" waits for a reconciliation; one that failed, or that was
+        // not begun because another was under way, is asked for again.
+        let awaited = self.orders.doubtful().any(|entry| {
+            matches!(entry.state, State::InDoubt(doubt)
+                if doubt.not_found_at.is_some_and(|first| self.reconciled_at <= first))
+        });
         // That everything is cancelled counts only once the venue says so.
         let unconfirmed = cancelling && self.orders.live_count() > 0;
-        if late || unconfirmed || !self.reconciled {
-            self.reconcile_at =
-                self.reconcile_at.min(self.reconcile_asked_at.plus(RECONCILE_EVERY));
+        if late || awaited || unconfirmed || !self.reconciled {
+            self.reconcile_at = self
+                .reconcile_at
+                .min(self.reconcile_asked_at.plus(RECONCILE_EVERY));
         }
         if now >= self.reconcile_at {
             self.reconcile_asked_at = now;

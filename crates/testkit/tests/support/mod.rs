@@ -1,6 +1,7 @@
 //! The whole stack as a user starts it: `portcullis dev up` with the real binaries, in a folder that
 //! goes away with the test.
 
+use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,29 @@ pub struct Stack {
     folder: TempDir,
     binaries: PathBuf,
     admin: u16,
+    setup: Setup,
+}
+
+/// How a stack is started.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// The folder with the settings.
+    pub config: PathBuf,
+    /// Further arguments of `portcullis dev up`.
+    pub arguments: Vec<String>,
+    /// What `portcullis` is started through; it has to replace itself by it.
+    pub through: Vec<OsString>,
+    /// Variables of the environment, for all of it.
+    pub environment: Vec<(&'static str, &'static str)>,
+}
+
+/// The answer of an HTTP server.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The body.
+    pub body: String,
 }
 
 /// The workspace's root.
@@ -23,14 +47,14 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn binaries() -> PathBuf {
-    // The test binary lies in <target>/<profile>/deps.
-    let test = std::env::current_exe().expect("this test's own path");
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("a target folder")
-        .to_owned();
+/// The folder with the binaries that were built with this test.
+pub fn binaries() -> PathBuf {
+    let test = std::env::current_exe().expect("this program's own path");
+    // A test lies in <target>/<profile>/deps, a program in <target>/<profile>.
+    let mut folder = test.parent().expect("a folder").to_owned();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
     assert!(
         folder.join("portcullis").exists() && folder.join("execution").exists(),
         "the services are not built in {}: run `cargo build --workspace --bins` first",
@@ -39,7 +63,8 @@ fn binaries() -> PathBuf {
     folder
 }
 
-fn free_port() -> u16 {
+/// A port of the loopback interface that nobody listens on.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }
@@ -62,31 +87,55 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut poll: impl FnMut() -> Opt
 impl Stack {
     /// Starts a stack and waits until it may trade.
     pub fn start(config: &Path, arguments: &[&str]) -> Self {
-        let folder = TempDir::new().expect("a folder");
+        let setup = Setup {
+            config: config.to_owned(),
+            arguments: arguments
+                .iter()
+                .map(|argument| (*argument).to_owned())
+                .collect(),
+            ..Setup::default()
+        };
+        Self::start_in(TempDir::new().expect("a folder"), setup)
+    }
+
+    /// Starts a stack from the folder `stack` in this one and waits until it may trade.
+    pub fn start_in(folder: TempDir, setup: Setup) -> Self {
         let binaries = binaries();
         let admin = free_port();
-        let child = Self::up(&binaries, folder.path(), config, admin, arguments);
+        let child = Self::up(&binaries, folder.path(), admin, &setup);
         let stack = Self {
             child,
             folder,
             binaries,
             admin,
+            setup,
         };
         stack.wait_until_trading(Duration::from_secs(60));
         stack
     }
 
-    fn up(binaries: &Path, folder: &Path, config: &Path, admin: u16, arguments: &[&str]) -> Child {
+    /// Starts it again from its folder, after it was stopped. Waits for nothing.
+    pub fn start_again(&mut self) {
+        let running = matches!(self.child.try_wait(), Ok(None));
+        assert!(!running, "the stack was stopped before");
+        self.child = Self::up(&self.binaries, self.folder.path(), self.admin, &self.setup);
+    }
+
+    fn up(binaries: &Path, folder: &Path, admin: u16, setup: &Setup) -> Child {
         let log = std::fs::File::create(folder.join("up.log")).expect("a log");
-        Command::new(binaries.join("portcullis"))
+        let mut line = setup.through.clone();
+        line.push(binaries.join("portcullis").into());
+        Command::new(line.remove(0))
+            .args(line)
             .args(["dev", "up", "--headless", "--no-strategy", "--dir"])
             .arg(folder.join("stack"))
             .arg("--config")
-            .arg(config)
+            .arg(&setup.config)
             .arg("--nats-server")
             .arg(nats_server())
             .arg(format!("--exchange-argument=--admin=127.0.0.1:{admin}"))
-            .args(arguments)
+            .args(&setup.arguments)
+            .envs(setup.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log again"))
             .stderr(log)
@@ -101,12 +150,7 @@ impl Stack {
 
     /// The address of the bus.
     pub fn bus(&self) -> String {
-        let ports = std::fs::read_to_string(self.folder().join("run/ports.toml")).expect("ports");
-        let line = ports
-            .lines()
-            .find(|line| line.starts_with("nats = "))
-            .expect("a port");
-        format!("tls://127.0.0.1:{}", line.trim_start_matches("nats = "))
+        format!("tls://127.0.0.1:{}", self.port("nats"))
     }
 
     /// What `portcullis VERB --json` says, and its exit code.
@@ -132,11 +176,46 @@ impl Stack {
     }
 
     fn try_exchange(&self, path: &str) -> Option<Value> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.admin)).ok()?;
-        write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+        serde_json::from_str(&http(self.admin, "GET", path, "")?.body).ok()
+    }
+
+    /// Asks the exchange for a fault.
+    pub fn fault(&self, fault: &Value) {
+        let answer = http(self.admin, "POST", "/admin/faults", &fault.to_string());
+        let answer = answer.expect("the exchange answers");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    /// What a service answers on its health port, if it answers.
+    pub fn health(&self, name: &str, path: &str) -> Option<Answer> {
+        let file = self.folder().join(format!("run/{name}.health"));
+        let port = std::fs::read_to_string(file).ok()?;
+        http(port.trim().parse().ok()?, "GET", path, "")
+    }
+
+    /// The port of `nats` or `exchange`.
+    pub fn port(&self, name: &str) -> u16 {
+        let ports = std::fs::read_to_string(self.folder().join("run/ports.toml")).expect("ports");
+        let found = ports
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name} = ")));
+        found.and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    /// The log of a service, from the first start of the stack on.
+    pub fn log_of(&self, name: &str) -> String {
+        let path = self.folder().join(format!("log/{name}.log"));
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// The folder of audit's log.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder().join("state/audit/log")
+    }
+
+    /// The process id of the supervisor.
+    pub fn supervisor(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until new orders would be sent.
@@ -150,6 +229,14 @@ impl Stack {
             }
         }
         panic!("not trading after {deadline:?}: {last}\n{}", self.log());
+    }
+
+    /// Waits for a condition on the status.
+    pub fn wait_for_status(&self, what: &str, met: impl Fn(&Value) -> bool) -> Value {
+        wait_for(what, Duration::from_secs(60), || {
+            let status = self.portcullis(&["status"]).1;
+            met(&status).then_some(status)
+        })
     }
 
     /// The process id of a part of the stack.
@@ -180,17 +267,30 @@ impl Stack {
 
     /// Asks the stack to stop and waits for it.
     pub fn stop(&mut self) {
+        let _ = self.end("-TERM");
+    }
+
+    /// As Ctrl-C does; gives back the exit code.
+    pub fn interrupt(&mut self) -> Option<i32> {
+        self.end("-INT")
+    }
+
+    fn end(&mut self, signal: &str) -> Option<i32> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return status.code();
+        }
         let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
+            .args([signal, &self.child.id().to_string()])
             .status();
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
-                return;
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status.code();
             }
             std::thread::park_timeout(Duration::from_millis(50));
         }
         let _ = self.child.kill();
+        None
     }
 }
 
@@ -214,7 +314,45 @@ impl Drop for Stack {
     }
 }
 
-fn nats_server() -> PathBuf {
+/// One HTTP request to the loopback interface; `None` when nobody answers.
+pub fn http(port: u16, method: &str, path: &str, body: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split_whitespace().nth(1)?.parse().ok()?;
+    let body = body.to_owned();
+    Some(Answer { status, body })
+}
+
+/// The settings of the repository in `folder/config`, each text replaced in the file that it names.
+pub fn settings(folder: &Path, replacements: &[(&str, &str, &str)]) -> PathBuf {
+    let target = folder.join("config");
+    std::fs::create_dir(&target).expect("a folder for settings");
+    let files = std::fs::read_dir(root().join("config")).expect("the settings");
+    for file in files {
+        let path = file.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy();
+        let mut text = std::fs::read_to_string(&path).expect("settings");
+        for (_, from, to) in replacements.iter().filter(|(file, ..)| *file == name) {
+            assert!(text.contains(from), "{name} says {from:?}");
+            text = text.replace(from, to);
+        }
+        std::fs::write(target.join(&*name), text).expect("write settings");
+    }
+    target
+}
+
+/// Where the bus's binary is.
+pub fn nats_server() -> PathBuf {
     let path = std::env::var_os("PORTCULLIS_NATS_SERVER")
         .map_or_else(|| root().join(".tools/bin/nats-server"), PathBuf::from);
     assert!(

@@ -1,5 +1,4 @@
 //! Messages as the venue writes them, and what comes of them.
-#![allow(dead_code, reason = "each test file uses its own part of this")]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,0 +1,6 @@
+//! What execution decides, told through `step`.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bench;
+mod lifecycle;
+mod stops;
