@@ -20,6 +20,7 @@
 
 mod accounts;
 mod audit;
+mod bus;
 mod cast;
 mod execution;
 mod faults;
@@ -31,6 +32,7 @@ mod random;
 mod requests;
 mod services;
 mod settings;
+mod surroundings;
 mod trace;
 mod venue;
 mod world;

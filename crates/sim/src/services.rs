@@ -1,28 +1,26 @@
 //! The shells of brain, risk-guard and signer, and the principals without a core.
 
-use portcullis_domain::{KillCause, KillState, Side, TimeInForce, Timestamp, Usd};
+use portcullis_domain::{KillCause, KillState, Timestamp};
 use portcullis_venue::bybit::Authority;
 use portcullis_wire::messages::{
-    Kill, Message, Notice, Outcome, Proposal, SignAction, SignResponse, Size, Trade,
+    Kill, Message, Notice, Outcome, SignAction, SignResponse,
 };
 use portcullis_wire::principal::Principal;
 use portcullis_wire::subjects::{
     BOOK, BRAIN_NOTICE, DECISION, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, PROPOSAL,
-    REPORT, RISK_GUARD_NOTICE, SIGN, SIGNATURE, SIGNED, SIGNER_NOTICE, Subject, TRADE, VERDICT,
+    REPORT, RISK_GUARD_NOTICE, SIGN, SIGNATURE, SIGNED, SIGNER_NOTICE, Subject, VERDICT,
 };
 use portcullis_wire::{Received, Text};
-use rust_decimal::Decimal;
 use signer_core::{Answer, Decision, EnclosedPermit};
 
 use crate::cast::Who;
 use crate::faults::Point;
 use crate::settings::{
-    Broken, POLICY, READING_SECRET, TRADING_SECRET, policy, reading_key, registry, strategies,
+    POLICY, READING_SECRET, TRADING_SECRET, policy, reading_key, registry, strategies,
     trading_key,
 };
-use crate::sure;
 use crate::venue::sign;
-use crate::world::{CHAOS_UNTIL, Event, MS, World};
+use crate::world::World;
 
 /// A signer's answer that waits for its record to be on disk.
 #[derive(Debug)]
@@ -429,100 +427,6 @@ impl World {
             return;
         }
         self.publish(Who::Signer, &SIGNATURE, None, &response, Some(&request));
-    }
-
-    // --- those without a core ------------------------------------------------------------------
-
-    pub(crate) fn market(&mut self) {
-        self.schedule(100 * MS, Event::Market);
-        let venue_time = self.venue_clock();
-        for index in 0..self.markets.len() {
-            let bps = if self.now < CHAOS_UNTIL {
-                self.plan.market_bps
-            } else {
-                2
-            };
-            let Some(market) = self.markets.get_mut(index) else {
-                return;
-            };
-            market.walk(&mut self.random, bps);
-            let book = market.book(&mut self.random, venue_time);
-            let (symbol, last) = (market.symbol(), market.listing.price(market.mid));
-            let market = market.clone();
-            self.venue.trade(venue_time, &market, &mut self.random);
-            if !self.seat(Who::MarketData).up {
-                continue;
-            }
-            self.publish(Who::MarketData, &BOOK, Some(symbol.as_str()), &book, None);
-            if self.random.chance(200) {
-                let trade = Trade {
-                    symbol,
-                    side: Side::Buy,
-                    price: last,
-                    quantity: market.listing.quantity(1),
-                    venue_time,
-                };
-                self.publish(Who::MarketData, &TRADE, Some(symbol.as_str()), &trade, None);
-            }
-        }
-        self.push_stream();
-    }
-
-    pub(crate) fn propose(&mut self) {
-        if self.now < CHAOS_UNTIL {
-            let after = self.random.between(10, 90) * MS;
-            self.schedule(after, Event::Propose);
-        }
-        let who = self.random.pick(&[Who::Sample, Who::Other]);
-        let market = self.random.between(0, self.markets.len() as u64 - 1) as usize;
-        let Some(market) = self.markets.get(market).cloned() else {
-            return;
-        };
-        let passive = self.random.chance(300);
-        let side = self.random.pick(&[Side::Buy, Side::Sell]);
-        let sign = if side == Side::Buy { -1 } else { 1 };
-        let limit_price = passive.then(|| {
-            let away = self.random.between(1, (market.mid / 400).unsigned_abs()) as i64;
-            market.listing.price(market.mid + sign * away)
-        });
-        let notional = Decimal::from(self.random.between(50, 1_400));
-        let proposal = Proposal {
-            symbol: market.symbol(),
-            side,
-            size: Size::Notional(sure(Usd::new(notional), "an amount")),
-            limit_price,
-            time_in_force: self.random.pick(&[
-                TimeInForce::GoodTillCancel,
-                TimeInForce::GoodTillCancel,
-                TimeInForce::ImmediateOrCancel,
-                TimeInForce::FillOrKill,
-                TimeInForce::PostOnly,
-            ]),
-            reduce_only: self.random.chance(100),
-        };
-        self.trace.count("proposal made");
-        self.publish(who, &PROPOSAL, None, &proposal, None);
-    }
-
-    pub(crate) fn kill(&mut self) {
-        let kill = Kill {
-            realm: self.deployment.realm(),
-            operator: Who::Alice.name(),
-            reason: Text::lossy("simulated"),
-            at: self.clock(Who::Alice),
-        };
-        self.trace.count("fault: kill command");
-        self.say(format_args!("alice pulls the kill switch"));
-        let signed = self.deployment.signed(Who::Alice.text(), &kill);
-        self.publish(Who::Alice, &KILL, None, &signed, None);
-        // People press again until they see it work.
-        if self.options.broken != Broken::LatchForgets
-            && !(self.oracle.guard_killed
-                && self.oracle.signer_killed
-                && self.oracle.execution_killed)
-        {
-            self.schedule(400 * MS, Event::Kill);
-        }
     }
 }
 

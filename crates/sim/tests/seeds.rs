@@ -1,57 +1,52 @@
 //! The seeds: what must never happen does not, and what is to be tested does occur.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
-use portcullis_sim::{Coverage, Options, Report, run};
+use portcullis_sim::{Coverage, Options, run};
 
 /// How many seeds are always run.
 const SEEDS: u64 = 200;
 
-fn run_seeds(from: u64, count: u64) -> Coverage {
-    let next = Mutex::new(from);
-    let total = Mutex::new(BTreeMap::new());
-    let violations = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let seed = {
-                        let mut next = next.lock().unwrap();
-                        let seed = *next;
-                        *next += 1;
-                        seed
-                    };
-                    if seed >= from + count {
-                        return;
-                    }
-                    match run(Options::seed(seed)) {
-                        Ok(Report { coverage, .. }) => {
-                            let mut total = total.lock().unwrap();
-                            for (what, times) in coverage {
-                                *total.entry(what).or_default() += times;
-                            }
-                        }
-                        Err(violation) => violations.lock().unwrap().push(violation),
-                    }
-                }
-            });
+fn run_seeds(count: u64) -> Coverage {
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut results = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= count {
+                return results;
+            }
+            results.push(run(Options::seed(seed)));
         }
+    };
+    let results: Vec<_> = thread::scope(|scope| {
+        let workers = [(); 2].map(|()| scope.spawn(work));
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().into_iter().flatten())
+            .collect()
     });
-    let mut violations = violations.into_inner().unwrap();
+    let mut total = Coverage::new();
+    let mut violations = Vec::new();
+    for result in results {
+        match result {
+            Ok(report) => {
+                for (what, times) in report.coverage {
+                    *total.entry(what).or_default() += times;
+                }
+            }
+            Err(violation) => violations.push(violation),
+        }
+    }
     violations.sort_by_key(|violation| violation.seed);
     let all: Vec<String> = violations
         .iter()
         .map(|violation| format!("seed {}: {}", violation.seed, violation.what))
         .collect();
-    if let Some(first) = violations.first() {
-        panic!(
-            "{} seeds of {count}:\n{}\n{first}",
-            all.len(),
-            all.join("\n")
-        );
-    }
-    total.into_inner().unwrap()
+    let first = violations.first().map(ToString::to_string);
+    assert_eq!(all.len(), 0, "{}\n{}", all.join("\n"), first.unwrap_or_default());
+    total
 }
 
 #[test]
@@ -163,7 +158,7 @@ fn what_must_never_happen_does_not_and_every_fault_occurs() {
     let seeds = more.map_or(SEEDS, |more| {
         more.parse().expect("PORTCULLIS_SIM_SEEDS is a number")
     });
-    let coverage = run_seeds(0, seeds);
+    let coverage = run_seeds(seeds);
     for (what, times) in &coverage {
         println!("{times:>9} {what}");
     }

@@ -67,8 +67,15 @@ fn a_running_stack_refuses_what_is_not_right_and_trades_nothing() {
     start::an_unusable_api_key_is_refused(&stack);
     exchange::away_at_start_is_waited_for(&stack);
 
-    assert_eq!((placed(&stack), executed(&stack)), (0, 0), "nothing is traded");
+    assert_eq!(
+        (placed(&stack), executed(&stack)),
+        (0, 0),
+        "nothing is traded"
+    );
     stack.stop();
-    assert!(recorded(&stack).starts_with(&before), "a recorded entry is lost");
+    assert!(
+        recorded(&stack).starts_with(&before),
+        "a recorded entry is lost"
+    );
     verify::verify(&stack.audit_log(), &verify::Options::default()).unwrap();
 }

@@ -294,7 +294,6 @@ fn secrets(folder: &Path) -> Vec<(PathBuf, String)> {
                 .collect(),
             _ => continue,
         };
-        assert!(!lines.is_empty(), "{} holds a secret", path.display());
         for line in lines {
             let secret = line.trim().trim_matches('"');
             // The last line of a PEM file may be so short that it is found by chance.

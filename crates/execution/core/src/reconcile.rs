@@ -12,6 +12,8 @@ use portcullis_wire::messages::Notice;
 use crate::engine::{Execution, Fault};
 use crate::input::{Effect, Effects, VenueOrder};
 use crate::orders::State;
+use crate::upkeep::RECONCILE_EVERY;
+use crate::upkeep::RECONCILE_ROUTINE;
 
 impl Execution {
     pub(crate) fn account(
@@ -43,7 +45,7 @@ impl Execution {
         // Whatever rests in our book and was there before the venue was asked, but is not open
         // there, has ended: its own query tells how.
         let at_venue: BTreeSet<OrderId> = open.iter().filter_map(|update| update.order).collect();
-        let missing = self
+        let missing: Vec<Effect> = self
             .orders
             .live()
             .take_while(|entry| entry.accepted_at < asked_at)
@@ -53,7 +55,12 @@ impl Execution {
             .map(|entry| Effect::Query {
                 order: entry.order.id,
                 symbol: entry.order.symbol,
-            });
+            })
+            .collect();
+        if !missing.is_empty() {
+            // A query may fail: the next reconciliation asks again about what is still missing.
+            self.reconcile_at = self.reconcile_at.min(now.plus(RECONCILE_EVERY));
+        }
         out.effects.extend(missing);
 
         let theirs: BTreeMap<Symbol, Exposure> = positions
@@ -68,6 +75,7 @@ impl Execution {
         self.reconciled = covered && foreign == 0 && theirs == ours;
         self.reconciled_at = asked_at;
         if self.reconciled {
+            self.reconcile_at = self.reconcile_asked_at.plus(RECONCILE_ROUTINE);
             let changed = out.records.len().saturating_sub(records_before);
             let fills = self.ledger.fills().saturating_sub(fills_before);
             if !was_reconciled || changed > 0 {

@@ -19,9 +19,9 @@ const CANCEL_EVERY: Span = Span::from_secs(1);
 /// How long the fills of an order that is over may be on their way before they are fetched.
 const FILLS_LATE_AFTER: Span = Span::from_secs(2);
 /// How long to wait between two reconciliations while something is wrong.
-const RECONCILE_EVERY: Span = Span::from_secs(1);
+pub(crate) const RECONCILE_EVERY: Span = Span::from_secs(1);
 /// How long to wait between two reconciliations while all is well.
-const RECONCILE_ROUTINE: Span = Span::from_secs(60);
+pub(crate) const RECONCILE_ROUTINE: Span = Span::from_secs(60);
 /// How often the equity is put on record while it changes.
 const EQUITY_EVERY: Span = Span::from_secs(1);
 

@@ -1,24 +1,23 @@
 //! A disk that is full: first audit's, then execution's, each a small file system of its own.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use audit::verify;
+use portcullis_domain::{Fill, Hash};
 use tempfile::TempDir;
 
 use crate::load::Load;
 use crate::support::{Setup, Stack, binaries, settings, wait_for};
-use crate::{executed, placed, recorded};
+use crate::{executed, placed};
 
 /// Room for two steps of execution's journal, or for some segments of audit's log.
 const DISK: &str = "size=12m,mode=0700";
-/// The services that get a disk of their own.
-const SERVICES: [&str; 2] = ["audit", "execution"];
-
 /// Moves what the services have onto small disks and becomes the command that follows. The disks are
 /// seen by this process and its children only, and are gone with the last of them.
 const ON_SMALL_DISKS: &str = r#"
@@ -34,14 +33,19 @@ exec "$@"
 
 /// How this machine lets a process mount something for itself; as root, or as nobody in particular.
 fn unshare() -> Vec<OsString> {
-    let ways = [vec!["--mount"], vec!["--user", "--map-root-user", "--mount"]];
+    let ways = [
+        vec!["--mount"],
+        vec!["--user", "--map-root-user", "--mount"],
+    ];
     let works = |way: &&Vec<&str>| {
         let try_it = ["sh", "-c", "mount -t tmpfs none /tmp"];
         let tried = Command::new("unshare").args(*way).args(try_it).output();
         tried.is_ok_and(|output| output.status.success())
     };
     let way = ways.iter().find(works);
-    let way = way.expect("this test needs a file system of its own: run it as root, or allow user namespaces");
+    let way = way.expect(
+        "this test needs a file system of its own: run it as root, or allow user namespaces",
+    );
     let mut line = vec![OsString::from("unshare")];
     line.extend(way.iter().map(OsString::from));
     line
@@ -129,9 +133,98 @@ fn a_full_disk_stops_trading_and_loses_nothing() {
 
     let failures = [
         ("audit", "keep the log: ", "check the disk that holds "),
-        ("execution", "write journal ", "free or replace the disk that holds "),
+        (
+            "execution",
+            "write journal ",
+            "free or replace the disk that holds ",
+        ),
     ];
     for (service, problem, next_step) in failures {
         stops_and_goes_on(&stack, &load, service, problem, next_step);
     }
+
+    let (exit, killed) = stack.portcullis(&["kill", "--reason", "end of the test"]);
+    assert_eq!(exit, 0, "{killed}");
+    let fills = wait_for("audit has every fill", Duration::from_secs(30), || {
+        let fills = fills_in_audit(&stack);
+        (fills.len() == executed(&stack)).then_some(fills)
+    });
+    let different: BTreeSet<_> = fills.iter().collect();
+    assert_eq!(different.len(), fills.len(), "no fill twice");
+    stack.wait_for_status("every fill is booked", |status| {
+        status["fills"].as_u64() == u64::try_from(fills.len()).ok()
+    });
+    let log = disk(&stack, "audit").join("log");
+    let patience = Duration::from_secs(2);
+    let options = verify::Options {
+        patience,
+        ..verify::Options::default()
+    };
+    let report = verify::verify(&log, &options).unwrap();
+    assert_eq!(report.violations, 0, "{report:?}");
+    stack.stop();
+}
+
+/// The hash of every entry of audit's log.
+fn entries(stack: &Stack) -> Vec<Hash> {
+    let entries = verify::entries(&disk(stack, "audit").join("log")).unwrap();
+    entries.map(|entry| entry.unwrap().hash).collect()
+}
+
+fn fills_in_audit(stack: &Stack) -> Vec<String> {
+    let entries = verify::entries(&disk(stack, "audit").join("log")).unwrap();
+    let fills = entries
+        .map(Result::unwrap)
+        .filter(|entry| entry.subject.starts_with("evt.execution.fill."));
+    fills
+        .map(|entry| {
+            let (_, fill) = verify::read_unsealed::<Fill>(&entry.content).unwrap();
+            fill.execution.to_string()
+        })
+        .collect()
+}
+
+/// Fills the disk of a service under load, looks at how it stops, and makes room again.
+fn stops_and_goes_on(stack: &Stack, load: &Load, service: &str, problem: &str, next_step: &str) {
+    let recorded = entries(stack);
+    let said_before = stack.log_of(service).len();
+    let filler = fill(stack, service);
+    wait_for(
+        "it says that its disk is full",
+        Duration::from_secs(60),
+        || {
+            let log = stack.log_of(service);
+            let words: Vec<&str> = log.get(said_before..)?.lines().collect();
+            let error = words.iter().position(|line| {
+                let full = line.ends_with("No space left on device (os error 28)");
+                line.starts_with("error: ") && line.contains(problem) && full
+            })?;
+            let step = words.get(error + 1)?.strip_prefix("next step: ")?;
+            assert!(step.starts_with(next_step), "{step}");
+            Some(())
+        },
+    );
+    // What was permitted before may still be on its way; then nothing reaches the exchange.
+    wait_for("nothing is sent any more", Duration::from_secs(30), || {
+        let sent = placed(stack);
+        proposals(load, 200);
+        (placed(stack) == sent).then_some(())
+    });
+    let sent = placed(stack);
+    proposals(load, 100);
+    assert_eq!(
+        placed(stack),
+        sent,
+        "an order was sent that {service} could not record"
+    );
+
+    std::fs::remove_file(filler).unwrap();
+    stack.wait_until_trading(Duration::from_secs(60));
+    wait_for("it trades again", Duration::from_secs(30), || {
+        (placed(stack) > sent + 20).then_some(())
+    });
+    assert!(
+        entries(stack).starts_with(&recorded),
+        "a recorded entry is lost"
+    );
 }

@@ -9,9 +9,7 @@ use portcullis_runtime::{Client, envelope_id};
 use portcullis_wire::messages::{Decision, Notice, Outcome, Proposal, Size};
 use portcullis_wire::principal::Strategy;
 use portcullis_wire::subjects::PROPOSAL;
-use portcullis_wire::{
-    Context, FRAME_LENGTH_MAX, KeyRing, Link, LinkKey, Realm, Sealed, Sealer,
-};
+use portcullis_wire::{Context, FRAME_LENGTH_MAX, KeyRing, Link, LinkKey, Realm, Sealed, Sealer};
 
 use crate::support::{Stack, wait_for};
 
@@ -142,7 +140,10 @@ async fn send_all(client: &Client<Strategy>) {
     .send();
     // Another instrument than the one that was sealed.
     let mut tampered = honest().seal(&proposal());
-    let symbol = tampered.frame.windows(7).position(|part| part == b"XRPUSDT");
+    let symbol = tampered
+        .frame
+        .windows(7)
+        .position(|part| part == b"XRPUSDT");
     tampered.frame[symbol.unwrap()] = b'Y';
     client.send(tampered).unwrap();
     // A strategy that nobody knows, with a key that it made itself.
@@ -193,18 +194,22 @@ pub fn are_refused_and_put_on_record(stack: &Stack) {
         .block_on(Client::<Strategy>::connect(&identity, &stack.bus()))
         .unwrap();
     runtime.block_on(send_all(&client));
-    wait_for("every refusal is on record", Duration::from_secs(10), || {
-        (violations(stack) == expected).then_some(())
-    });
+    wait_for(
+        "every refusal is on record",
+        Duration::from_secs(10),
+        || (violations(stack) == expected).then_some(()),
+    );
     let bad_seals = || {
         let bad = |notice: &&Notice| matches!(notice, Notice::Violation { code, .. } if code.as_str() == "BAD_SEAL");
         notices(stack).iter().filter(bad).count()
     };
     assert_eq!(bad_seals(), 1, "the one that was tampered with");
     runtime.block_on(send_forged(&client));
-    wait_for("the forged one is on record", Duration::from_secs(10), || {
-        (bad_seals() == 2).then_some(())
-    });
+    wait_for(
+        "the forged one is on record",
+        Duration::from_secs(10),
+        || (bad_seals() == 2).then_some(()),
+    );
     // What came in order was decided, and once, although it came twice.
     let decided = decisions(stack);
     let outcomes: Vec<_> = decided.iter().map(|decision| decision.outcome).collect();
@@ -213,7 +218,15 @@ pub fn are_refused_and_put_on_record(stack: &Stack) {
 }
 
 pub fn of_an_unknown_strategy_are_refused(stack: &Stack) {
-    let buy = ["order", "buy", "XRPUSDT", "--quantity", "10", "--timeout", "1"];
+    let buy = [
+        "order",
+        "buy",
+        "XRPUSDT",
+        "--quantity",
+        "10",
+        "--timeout",
+        "1",
+    ];
     let (exit, order) = stack.portcullis(&buy);
     assert_eq!(
         (exit, order["standing"].as_str()),

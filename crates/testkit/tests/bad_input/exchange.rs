@@ -1,6 +1,6 @@
 //! An exchange that is not there when the services start.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +14,14 @@ pub fn arguments(folder: &Path) -> Vec<String> {
     let built = binaries();
     let own = folder.join("binaries");
     std::fs::create_dir(&own).unwrap();
-    for name in ["market-data", "audit", "signer", "risk-guard", "execution", "brain"] {
+    for name in [
+        "market-data",
+        "audit",
+        "signer",
+        "risk-guard",
+        "execution",
+        "brain",
+    ] {
         std::os::unix::fs::symlink(built.join(name), own.join(name)).unwrap();
     }
     let script = format!(

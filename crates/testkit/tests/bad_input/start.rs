@@ -1,7 +1,7 @@
 //! What a service does not start with: one line says what is wrong, one what to do about it.
 
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -55,7 +55,9 @@ impl Service {
         command.arg("--state").arg(&self.state);
         command.args(["--bus", &self.bus]).args(arguments);
         if matches!(self.name, "brain" | "risk-guard" | "execution") {
-            command.arg("--policy").arg(root().join("config/risk-policy.toml"));
+            command
+                .arg("--policy")
+                .arg(root().join("config/risk-policy.toml"));
         }
         if self.name == "execution" {
             command.args(["--venue-rest", "http://127.0.0.1:1"]);
@@ -76,8 +78,14 @@ fn assert_refused(name: &str, output: &Output, exit: i32, problem: &str, next_st
     let error = said.lines().rfind(|line| line.starts_with("error: "));
     let step = said.lines().rfind(|line| line.starts_with("next step: "));
     let (error, step) = (error.unwrap_or_default(), step.unwrap_or_default());
-    assert!(error.contains(problem), "{name}: no {problem:?} in:\n{said}");
-    assert!(step.contains(next_step), "{name}: no {next_step:?} in:\n{said}");
+    assert!(
+        error.contains(problem),
+        "{name}: no {problem:?} in:\n{said}"
+    );
+    assert!(
+        step.contains(next_step),
+        "{name}: no {next_step:?} in:\n{said}"
+    );
     assert_eq!(output.status.code(), Some(exit), "{name}:\n{said}");
 }
 
@@ -100,7 +108,11 @@ fn a_secret_that_is_missing_or_open_to_others_is_named_with_what_to_do() {
     let made = identities(folder.path(), "stack");
     let mut cases: Vec<(&'static str, &str)> = Vec::new();
     for service in SERVICES {
-        cases.extend([(service, "nkey.seed"), (service, "client.key"), (service, "links.toml")]);
+        cases.extend([
+            (service, "nkey.seed"),
+            (service, "client.key"),
+            (service, "links.toml"),
+        ]);
     }
     cases.push(("audit", "chain.key"));
     for (name, secret) in cases {
@@ -178,8 +190,9 @@ fn a_port_that_is_taken_is_named_with_what_to_do() {
 /// A copy of a service's identity, to be spoiled.
 fn copy_of(service: &mut Service, folder: &Path) {
     let target = folder.join("copy");
-    let copied = Command::new("cp").arg("-a").arg(&service.identity).arg(&target);
-    assert!(copied.status().unwrap().success());
+    let mut copy = Command::new("cp");
+    copy.arg("-a").arg(&service.identity).arg(&target);
+    assert!(copy.status().unwrap().success());
     service.identity = target;
     service.state = folder.join("state");
 }
@@ -193,9 +206,30 @@ pub fn the_wrong_identity_is_not_admitted(stack: &Stack) {
     let ours = stack.folder().join("identity");
     let theirs = foreign.join("identity");
     let cases: [(&str, &Path, &[&str], i32, &str, &str); 4] = [
-        ("an NKey that nobody knows", &theirs.join("brain"), &["nkey.seed"], 2, &not_admitted, check),
-        ("a foreign authority's certificate", &theirs.join("brain"), &["client.pem", "client.key"], 2, &not_admitted, check),
-        ("a foreign authority", &theirs.join("brain"), &["ca.pem"], 2, &not_admitted, check),
+        (
+            "an NKey that nobody knows",
+            &theirs.join("brain"),
+            &["nkey.seed"],
+            2,
+            &not_admitted,
+            check,
+        ),
+        (
+            "a foreign authority's certificate",
+            &theirs.join("brain"),
+            &["client.pem", "client.key"],
+            2,
+            &not_admitted,
+            check,
+        ),
+        (
+            "a foreign authority",
+            &theirs.join("brain"),
+            &["ca.pem"],
+            2,
+            &not_admitted,
+            check,
+        ),
         (
             "the NKey of a strategy",
             &ours.join("strategy-sample"),
@@ -221,7 +255,12 @@ pub fn the_wrong_identity_is_not_admitted(stack: &Stack) {
     service.identity = ours.join("brain");
     service.state = folder.path().join("state");
     let problem = "is the identity of brain, and execution needs its own";
-    service.refuses(&[], 2, problem, "give --identity the folder that is named like the service");
+    service.refuses(
+        &[],
+        2,
+        problem,
+        "give --identity the folder that is named like the service",
+    );
 }
 
 pub fn an_unusable_api_key_is_refused(stack: &Stack) {
