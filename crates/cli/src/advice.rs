@@ -7,7 +7,8 @@ use portcullis_domain::Reason;
 pub const fn next_step(reason: Reason) -> &'static str {
     match reason {
         Reason::KillSwitch => {
-            "trading is stopped: `portcullis status` shows who stopped it; resuming takes a decision"
+            "trading is stopped: `portcullis audit tail -n 1000` says by whom and why; nothing \
+             resumes it yet (README.md says what to do in development)"
         }
         Reason::UnknownStrategy => "add the strategy to config/brain.toml and restart brain",
         Reason::InstrumentNotAllowed => {
@@ -34,8 +35,8 @@ pub const fn next_step(reason: Reason) -> &'static str {
              position_notional_max in config/risk-policy.toml"
         }
         Reason::PriceCollar => {
-            "choose a price nearer to the book, or leave --price out; the collar is in \
-             config/risk-policy.toml"
+            "choose a price nearer to the book, or leave --price out; the bounds are profile in \
+             config/brain.toml and collar in config/risk-policy.toml"
         }
         Reason::NoMarketData | Reason::StaleMarketData => {
             "look at market-data: `portcullis status` shows whether books arrive"
@@ -73,7 +74,10 @@ pub const fn next_step(reason: Reason) -> &'static str {
             "look at the log of signer: it refused what execution asked for"
         }
         Reason::ClockSkew => "set the machine's clock: the venue's time and ours are too far apart",
-        Reason::HardDailyLoss => "nothing more today: the hard daily loss is reached",
+        Reason::HardDailyLoss => {
+            "stop and look: the hard daily loss is reached, which pulls the kill switch; the next \
+             day does not resume it"
+        }
         Reason::HardLimit => "order less: a limit compiled into execution would be passed",
         Reason::OrderInDoubt => {
             "wait until the order in doubt is resolved: `portcullis orders` shows it as UNKNOWN"

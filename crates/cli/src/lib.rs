@@ -39,6 +39,9 @@ EXIT CODES
   0 done, and acknowledged by everybody who had to   1 failed   2 wrong arguments or configuration
   3 refused   7 outcome unknown   8 done in part";
 
+/// Where a help page lists what every command takes.
+const COMMON: &str = "Options of every command";
+
 /// Portcullis stands between trading bots and money.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, after_help = EXAMPLES, arg_required_else_help = true)]
@@ -53,16 +56,16 @@ pub struct Arguments {
 #[derive(Debug, clap::Args)]
 pub struct Common {
     /// Write JSON to stdout: decimals are strings, and `schema` names the form
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     json: bool,
     /// Development folder with the identities [default: the nearest .portcullis from here upwards]
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "FOLDER")]
     dir: Option<PathBuf>,
     /// Address of the bus [default: that of the stack which was started from the folder]
-    #[arg(long, global = true, value_name = "URL", env = "PORTCULLIS_BUS")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "URL", env = "PORTCULLIS_BUS")]
     bus: Option<String>,
     /// When to colour
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    #[arg(long, global = true, help_heading = COMMON, value_enum, value_name = "WHEN", default_value_t)]
     color: Colour,
 }
 

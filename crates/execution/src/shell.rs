@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use execution_core::{Effect, Effects, Execution, Fault, Input, Settings};
-use portcullis_domain::{KillCause, KillState, OrderId, Span};
+use portcullis_domain::{KillCause, KillState, OrderId, Reason, Span, Timestamp};
 use portcullis_runtime::{
     BusError, Durable, Ending, Inbox, Journal, JournalError, Latch, Raw, Service, StateDir,
     metrics, tracing,
@@ -118,6 +118,7 @@ pub(crate) struct Shell {
     pub(crate) stream: mpsc::Receiver<StreamEvent>,
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) reading_account: bool,
+    pub(crate) kill_refused_at: Timestamp,
 }
 
 impl Shell {
@@ -212,6 +213,7 @@ impl Shell {
             stream,
             events,
             reading_account: false,
+            kill_refused_at: Timestamp(0),
         };
         shell.announce_start(&config).await?;
         let resumed = shell.core.resume(now)?;
@@ -288,7 +290,12 @@ impl Shell {
             let status = self.core.status(self.service.now())?;
             match status.reason {
                 None => self.service.set_ready(true, "trading"),
-                Some(reason) => self.service.set_ready(true, reason.code()),
+                // Until the venue's account is known it cannot do its work; whatever else stops
+                // trading, it can still cancel and keep the books.
+                Some(reason) => {
+                    let ready = reason != Reason::NotReconciled;
+                    self.service.set_ready(ready, reason.code());
+                }
             }
             metrics::gauge!("portcullis_execution_orders_open").set(status.orders_open as f64);
             metrics::gauge!("portcullis_execution_orders_unknown")
@@ -329,6 +336,12 @@ impl Shell {
                     self.pull(KillCause::Operator, Text::lossy(&detail)).await?;
                 }
                 Err(refused) => {
+                    // One a second is put on record: the rest would only fill it.
+                    let now = self.service.now();
+                    if now.since(self.kill_refused_at) < Span::from_secs(1) {
+                        return Ok(());
+                    }
+                    self.kill_refused_at = now;
                     tracing::error!(source = %verified.source(), refused, "refused a kill command");
                     let detail = Text::lossy(&format!("kill command refused: {refused}"));
                     self.notice(Notice::Warning { detail }).await?;

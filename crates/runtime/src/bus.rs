@@ -24,7 +24,7 @@ pub use inbox::{Inbox, Raw};
 
 use crate::Identity;
 use crate::nats_config::ECHO;
-use crate::shutdown::Faults;
+use crate::shutdown::{Fault, Faults};
 
 /// How long the bus may take for anything.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,6 +68,9 @@ pub enum BusError {
         #[source]
         cause: async_nats::SubscribeError,
     },
+    /// The bus denied something that nothing can go on without.
+    #[error("use the bus")]
+    Denied(#[source] Fault),
     /// The bus did not answer in time.
     #[error("the bus did not answer in {} s", TIMEOUT.as_secs())]
     TimedOut,

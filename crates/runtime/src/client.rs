@@ -19,7 +19,7 @@ use crate::bus::{self, Bus, BusError, Inbox, Raw};
 use crate::identity::IdentityError;
 use crate::random::Random;
 use crate::service::StartError;
-use crate::shutdown::{Faults, Shutdown};
+use crate::shutdown::{Ending, Faults, Shutdown};
 use crate::{Clock, Identity, Telemetry};
 
 /// The most refusals a second that are logged and reported; all of them are counted.
@@ -182,13 +182,26 @@ impl<P: Principal> Client<P> {
     /// messages, is dropped, the newest first, and counted in `portcullis_bus_dropped_total`.
     ///
     /// # Errors
-    /// [`BusError`] when a name does not fit its subject or the connection does not stand.
+    /// [`BusError`] when a name does not fit its subject, the connection does not stand, or the bus
+    /// denies the subscription.
     pub async fn listen(
         &self,
         subjects: &[(&'static Row, Option<&str>)],
         capacity: usize,
     ) -> Result<Inbox, BusError> {
-        bus::listen(&self.shared.bus, self.shared.clock, subjects, capacity).await
+        let listening = bus::listen(&self.shared.bus, self.shared.clock, subjects, capacity);
+        let mut shutdown = self.shutdown();
+        tokio::select! {
+            biased;
+            inbox = listening => inbox,
+            // Whoever may not listen may not even ask whether it does.
+            fault = async {
+                match shutdown.wait().await {
+                    Ending::Fault(fault) => fault,
+                    Ending::Asked => std::future::pending().await,
+                }
+            } => Err(BusError::Denied(fault)),
+        }
     }
 
     /// Opens a message. A refused one is counted, logged and, in a service, put on record; the

@@ -54,6 +54,9 @@ struct State {
     due_seq: u64,
     /// Facts whose turn has not come, by their places.
     ahead: BTreeMap<u64, Entry>,
+    /// How many of the facts that wait are of earlier starts: those are on disk already, and refusing
+    /// them would keep a service down that has more to say than it may add.
+    earlier: usize,
     /// The number of the first entry; each fact has one, from 0.
     first: u64,
     /// The number of the next entry to send; set back to the first to send everything again.
@@ -70,6 +73,7 @@ impl Default for State {
             waiting: VecDeque::new(),
             due_seq: 1,
             ahead: BTreeMap::new(),
+            earlier: 0,
             first: 0,
             next: 0,
             connection: 0,
@@ -131,10 +135,13 @@ impl Outbox {
         Ok(outbox)
     }
 
-    /// Takes a sealed fact. `repeated` says that an earlier process may have sent it already.
+    /// Takes a sealed fact. `repeated` says that an earlier process may have sent it already; such a
+    /// one is always taken.
     pub(crate) fn push(&self, sealed: Sealed, repeated: bool) -> Result<(), BusError> {
         let mut state = self.lock();
-        if state.length() >= WAITING_MAX {
+        if repeated {
+            state.earlier = state.earlier.saturating_add(1);
+        } else if state.length().saturating_sub(state.earlier) >= WAITING_MAX {
             return Err(BusError::OutboxFull(state.length()));
         }
         let seq = (!repeated).then_some(sealed.seq);
@@ -300,6 +307,9 @@ impl Outbox {
         let mut through = None;
         while let Some(entry) = state.waiting.pop_front_if(|entry| entry.acknowledged) {
             count = count.saturating_add(1);
+            if entry.seq.is_none() {
+                state.earlier = state.earlier.saturating_sub(1);
+            }
             through = entry.seq.or(through);
         }
         if count > 0 {

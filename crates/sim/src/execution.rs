@@ -4,13 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use execution_core::{Effect, Effects, Execution, Input, Record};
 use portcullis_domain::{EnvelopeId, KillCause, KillState, OrderId, Reason, Timestamp};
-use portcullis_venue::bybit::{Action, request_of};
-use portcullis_wire::messages::{
-    Notice, PermitTaken, Receipt, SignAction, SignRequest, SignResponse,
-};
+use portcullis_wire::messages::{Notice, PermitTaken, Receipt};
 use portcullis_wire::subjects::{
     BOOK, EXECUTION_NOTICE, EXECUTION_STATUS, FILL, HEARTBEAT, KILL, PERMIT, PERMIT_TAKEN, RECEIPT,
-    REPORT, SIGN, SIGNATURE, TRADE,
+    REPORT, SIGNATURE, TRADE,
 };
 use portcullis_wire::{Header, Received, Sealed, Text, codec};
 
@@ -411,7 +408,7 @@ impl World {
         }
     }
 
-    fn story(&self, order: &OrderId) -> Option<Header> {
+    pub(crate) fn story(&self, order: &OrderId) -> Option<Header> {
         self.execution.as_ref()?.stories.get(order).cloned()
     }
 
@@ -425,49 +422,6 @@ impl World {
         };
         let signed = self.deployment.signed("audit", &receipt);
         self.publish(Who::Audit, &RECEIPT, None, &signed, None);
-    }
-
-    fn ask_for_order(&mut self, order: &portcullis_domain::Order, permit: Vec<u8>) {
-        let timestamp_ms = self.venue_time_ms();
-        let payload = request_of(&Action::Place(order)).payload;
-        let request = SignRequest {
-            action: SignAction::Place { permit },
-            timestamp_ms,
-            payload: payload.into_bytes(),
-        };
-        let cause = self.story(&order.id);
-        let sealed = self.publish(Who::Execution, &SIGN, None, &request, cause.as_ref());
-        let waiting = Waiting::Order {
-            order: order.id,
-            timestamp_ms,
-        };
-        if let Some(life) = self.execution.as_mut() {
-            life.waiting.insert(sealed.id, waiting);
-        }
-    }
-
-    fn signature(&mut self, request: EnvelopeId, response: SignResponse) {
-        let Some(life) = self.execution.as_mut() else {
-            return;
-        };
-        match life.waiting.remove(&request) {
-            Some(Waiting::Order {
-                order,
-                timestamp_ms,
-            }) => {
-                let answer = match response {
-                    SignResponse::Signed { api_key, signature } => Ok(execution_core::Ticket {
-                        timestamp_ms,
-                        api_key,
-                        signature,
-                    }),
-                    SignResponse::Refused { .. } => Err(Reason::SignerRefused),
-                };
-                self.execution_step(Input::Signed { order, answer });
-            }
-            Some(Waiting::Call(call)) => self.call_signed(call, response),
-            None => {}
-        }
     }
 
     /// What is on disk now may be announced.

@@ -22,6 +22,7 @@ mod accounts;
 mod audit;
 mod bus;
 mod cast;
+mod events;
 mod execution;
 mod faults;
 mod log;

@@ -1,7 +1,7 @@
 //! Requests to the venue: each derived from an action, signed for exactly that, sent once.
 
 use execution_core::{Input, PlaceOutcome, QueryOutcome, Ticket};
-use portcullis_domain::{Order, OrderId, Reason, Symbol, Timestamp};
+use portcullis_domain::{EnvelopeId, Order, OrderId, Reason, Symbol, Timestamp};
 use portcullis_venue::bybit::{Action, Request, VenueError, request_of};
 use portcullis_wire::Text;
 use portcullis_wire::messages::{SignAction, SignRequest, SignResponse};
@@ -12,7 +12,7 @@ use crate::cast::Who;
 use crate::execution::Waiting;
 use crate::faults::Point;
 use crate::settings::Broken;
-use crate::venue::{Pushed, Reply, Signature};
+use crate::venue::{Reply, Signature};
 use crate::world::{Event, Flight, MS, World};
 
 /// How long the signer may take.
@@ -55,6 +55,50 @@ impl World {
     pub(crate) fn venue_time_ms(&mut self) -> u64 {
         let error = self.random.around(40_000);
         Timestamp(self.venue_clock().0.saturating_add_signed(error)).as_millis()
+    }
+
+    /// Asks for the signature of an order.
+    pub(crate) fn ask_for_order(&mut self, order: &portcullis_domain::Order, permit: Vec<u8>) {
+        let timestamp_ms = self.venue_time_ms();
+        let payload = request_of(&Action::Place(order)).payload;
+        let request = SignRequest {
+            action: SignAction::Place { permit },
+            timestamp_ms,
+            payload: payload.into_bytes(),
+        };
+        let cause = self.story(&order.id);
+        let sealed = self.publish(Who::Execution, &SIGN, None, &request, cause.as_ref());
+        let waiting = Waiting::Order {
+            order: order.id,
+            timestamp_ms,
+        };
+        if let Some(life) = self.execution.as_mut() {
+            life.waiting.insert(sealed.id, waiting);
+        }
+    }
+
+    pub(crate) fn signature(&mut self, request: EnvelopeId, response: SignResponse) {
+        let Some(life) = self.execution.as_mut() else {
+            return;
+        };
+        match life.waiting.remove(&request) {
+            Some(Waiting::Order {
+                order,
+                timestamp_ms,
+            }) => {
+                let answer = match response {
+                    SignResponse::Signed { api_key, signature } => Ok(execution_core::Ticket {
+                        timestamp_ms,
+                        api_key,
+                        signature,
+                    }),
+                    SignResponse::Refused { .. } => Err(Reason::SignerRefused),
+                };
+                self.execution_step(Input::Signed { order, answer });
+            }
+            Some(Waiting::Call(call)) => self.call_signed(call, response),
+            None => {}
+        }
     }
 
     /// Sends an order, once.
@@ -356,76 +400,6 @@ impl World {
                 let boot = self.seat(Who::Execution).boot;
                 self.schedule(500 * MS, Event::Login(boot));
             }
-        }
-    }
-
-    // --- the venue's stream --------------------------------------------------------------------
-
-    fn connect(&mut self, boot: u64, number: u64, text: &str, signature: &Signature) {
-        if let Some(life) = self.execution.as_mut() {
-            life.calls.remove(&number);
-        }
-        if !self.venue.login(text, signature) {
-            return self.check_venue();
-        }
-        self.venue_streams += 1;
-        let stream = self.venue_streams;
-        self.venue_stream = Some((boot, stream));
-        let at = self.in_lane();
-        self.schedule(at, Event::Connected(boot, stream));
-    }
-
-    /// The stream keeps its order.
-    fn in_lane(&mut self) -> u64 {
-        let slow = self.chaos() && self.random.chance(self.plan.venue / 4);
-        let delay = self.random.between(1, if slow { 1_500 } else { 25 }) * MS;
-        self.venue_lane = self.venue_lane.max(self.now + delay);
-        self.venue_lane - self.now
-    }
-
-    /// What the venue has to tell goes to the stream that is up, or nowhere.
-    pub(crate) fn push_stream(&mut self) {
-        for pushed in std::mem::take(&mut self.venue.pushed) {
-            let Some((boot, stream)) = self.venue_stream else {
-                self.trace.count("event that no stream told");
-                continue;
-            };
-            let after = self.in_lane();
-            self.schedule(after, Event::Push(boot, stream, pushed));
-        }
-    }
-
-    pub(crate) fn stream_connected(&mut self, boot: u64, stream: u64) {
-        if self.lives(Who::Execution, boot) && self.venue_stream == Some((boot, stream)) {
-            self.execution_step(Input::StreamUp);
-        }
-    }
-
-    pub(crate) fn stream_pushed(&mut self, boot: u64, stream: u64, pushed: Pushed) {
-        if !self.lives(Who::Execution, boot) || self.venue_stream != Some((boot, stream)) {
-            return;
-        }
-        match pushed {
-            Pushed::Order(order) => self.execution_step(Input::Venue(order)),
-            Pushed::Fill(fill) => {
-                if self.options.broken == Broken::FillCountedTwice {
-                    let mut again = fill.clone();
-                    let id = format!("{}-again", fill.execution);
-                    if let Ok(id) = portcullis_domain::VenueExecutionId::new(&id) {
-                        again.execution = id;
-                    }
-                    self.execution_step(Input::VenueFill(again));
-                }
-                self.execution_step(Input::VenueFill(fill));
-            }
-        }
-    }
-
-    pub(crate) fn stream_disconnected(&mut self, boot: u64, _stream: u64) {
-        if self.lives(Who::Execution, boot) {
-            self.execution_step(Input::StreamLost);
-            let after = self.random.between(50, 800) * MS;
-            self.schedule(after, Event::Login(boot));
         }
     }
 }

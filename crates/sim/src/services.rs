@@ -2,9 +2,7 @@
 
 use portcullis_domain::{KillCause, KillState, Timestamp};
 use portcullis_venue::bybit::Authority;
-use portcullis_wire::messages::{
-    Kill, Message, Notice, Outcome, SignAction, SignResponse,
-};
+use portcullis_wire::messages::{Kill, Message, Notice, Outcome, SignAction, SignResponse};
 use portcullis_wire::principal::Principal;
 use portcullis_wire::subjects::{
     BOOK, BRAIN_NOTICE, DECISION, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, PROPOSAL,
@@ -16,8 +14,7 @@ use signer_core::{Answer, Decision, EnclosedPermit};
 use crate::cast::Who;
 use crate::faults::Point;
 use crate::settings::{
-    POLICY, READING_SECRET, TRADING_SECRET, policy, reading_key, registry, strategies,
-    trading_key,
+    POLICY, READING_SECRET, TRADING_SECRET, policy, reading_key, registry, strategies, trading_key,
 };
 use crate::venue::sign;
 use crate::world::World;

@@ -45,7 +45,13 @@ fn run_seeds(count: u64) -> Coverage {
         .map(|violation| format!("seed {}: {}", violation.seed, violation.what))
         .collect();
     let first = violations.first().map(ToString::to_string);
-    assert_eq!(all.len(), 0, "{}\n{}", all.join("\n"), first.unwrap_or_default());
+    assert_eq!(
+        all.len(),
+        0,
+        "{}\n{}",
+        all.join("\n"),
+        first.unwrap_or_default()
+    );
     total
 }
 

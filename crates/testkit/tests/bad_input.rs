@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+#[expect(dead_code, reason = "the load goes on until the test ends")]
 #[path = "support/load.rs"]
 mod load;
 #[expect(dead_code, reason = "other tests use the rest of it")]
@@ -26,7 +27,7 @@ mod start;
 
 use audit::verify;
 use portcullis_domain::Hash;
-use support::{Setup, Stack, settings};
+use support::{Setup, Stack, root, settings};
 use tempfile::TempDir;
 
 /// The hash of every entry of audit's log.
@@ -51,9 +52,10 @@ fn executed(stack: &Stack) -> usize {
 fn a_running_stack_refuses_what_is_not_right_and_trades_nothing() {
     let folder = TempDir::new().unwrap();
     // The trader has keys, and is in no table.
-    let trader = ("brain.toml", "[strategies.trader]", "[strategies.nobody]");
+    let brain = std::fs::read_to_string(root().join("config/brain.toml")).unwrap();
+    let table = &brain[brain.find("[strategies.trader]").unwrap()..];
     let setup = Setup {
-        config: settings(folder.path(), &[trader]),
+        config: settings(folder.path(), &[("brain.toml", table, "")]),
         arguments: exchange::arguments(folder.path()),
         ..Setup::default()
     };

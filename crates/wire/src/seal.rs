@@ -99,7 +99,12 @@ pub struct Sealer {
     boot: u64,
     ring: KeyRing,
     next: BTreeMap<String, u64>,
+    /// Who reads a subject, worked out once for each.
+    readers: BTreeMap<String, Vec<Link>>,
 }
+
+/// The most subjects whose readers are remembered.
+const SUBJECTS_MAX: usize = 1_024;
 
 impl Sealer {
     /// `boot` must be larger than at every earlier start, and be on disk before the first send.
@@ -111,6 +116,7 @@ impl Sealer {
             boot,
             ring,
             next: BTreeMap::new(),
+            readers: BTreeMap::new(),
         }
     }
 
@@ -142,11 +148,24 @@ impl Sealer {
                 cause,
             });
         }
-        let keys: Vec<(PrincipalName, &Keyed)> = self
-            .ring
-            .links()
-            .filter(|link| link.source == self.source && row.may_read(&link.audience, &concrete))
-            .filter_map(|link: &Link| Some((link.audience, self.ring.newest(link)?)))
+        if !self.readers.contains_key(&concrete) {
+            if self.readers.len() >= SUBJECTS_MAX {
+                self.readers.clear();
+            }
+            let ours = self.ring.links().filter(|link| link.source == self.source);
+            let links = ours
+                .filter(|link| row.may_read(&link.audience, &concrete))
+                .copied();
+            self.readers.insert(concrete.clone(), links.collect());
+        }
+        let links = self
+            .readers
+            .get(&concrete)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let keys: Vec<(PrincipalName, &Keyed)> = links
+            .iter()
+            .filter_map(|link| Some((link.audience, self.ring.newest(link)?)))
             .collect();
         if keys.is_empty() {
             return Err(SealError::NoAddressee(row.pattern));

@@ -13,7 +13,7 @@ use crate::frame::{BODY_LENGTH_MAX, Frame, FrameError, Header, covered};
 use crate::keys::{KeyId, KeyRing, Link, Realm};
 use crate::messages::{Message, Permit};
 use crate::principal::{Principal, Role};
-use crate::subjects::{ORDER, PERMIT, Subject};
+use crate::subjects::{KILL, ORDER, PERMIT, Subject};
 use crate::window::{Novelty, Window};
 
 /// How far ahead of ours a sender's clock may be.
@@ -166,7 +166,8 @@ impl<M> Verified<M> {
 pub enum Received<M> {
     /// For the first time.
     Fresh(Verified<M>),
-    /// Again, byte for byte: to be answered with the stored result, never acted on again.
+    /// Again, byte for byte: to be answered with the stored result, never acted on again. A kill
+    /// command is one whatever its place, and pulls the latch again.
     Duplicate(Verified<M>),
 }
 
@@ -195,7 +196,9 @@ pub struct Verifier {
     me: PrincipalName,
     started_at: Timestamp,
     ring: KeyRing,
-    windows: BTreeMap<(PrincipalName, String), Window>,
+    /// By source and channel.
+    windows: BTreeMap<PrincipalName, BTreeMap<String, Window>>,
+    windows_open: usize,
 }
 
 impl Verifier {
@@ -208,6 +211,7 @@ impl Verifier {
             started_at,
             ring,
             windows: BTreeMap::new(),
+            windows_open: 0,
         }
     }
 
@@ -246,6 +250,10 @@ impl Verifier {
         match novelty {
             Novelty::Fresh => Ok(Received::Fresh(verified)),
             Novelty::Duplicate => Ok(Received::Duplicate(verified)),
+            // To stop once more is harmless, to be kept from stopping is not: whoever has a copy of
+            // an operator's keys could otherwise shut that operator out with one message of a boot
+            // that no honest start ever reaches.
+            Novelty::Replay if row.pattern == KILL.row.pattern => Ok(Received::Duplicate(verified)),
             Novelty::Replay => Err(Refusal::Replay),
         }
     }
@@ -326,13 +334,14 @@ impl Verifier {
     }
 
     fn window(&mut self, header: &Header, channel: &str) -> Result<&mut Window, Refusal> {
-        let key = (header.source, String::from(channel));
-        if self.windows.len() >= WINDOWS_MAX && !self.windows.contains_key(&key) {
-            return Err(Refusal::TooManySources);
+        let channels = self.windows.entry(header.source).or_default();
+        if !channels.contains_key(channel) {
+            if self.windows_open >= WINDOWS_MAX {
+                return Err(Refusal::TooManySources);
+            }
+            self.windows_open = self.windows_open.saturating_add(1);
+            channels.insert(channel.into(), Window::new(header.boot));
         }
-        Ok(self
-            .windows
-            .entry(key)
-            .or_insert_with(|| Window::new(header.boot)))
+        channels.get_mut(channel).ok_or(Refusal::TooManySources)
     }
 }

@@ -4,11 +4,11 @@
 use portcullis_domain::{
     EnvelopeId, Hash, KillState, PrincipalName, Side, Span, Symbol, TimeInForce, Timestamp,
 };
-use portcullis_wire::messages::{Heartbeat, Proposal, Size};
-use portcullis_wire::subjects::{HEARTBEAT, PROPOSAL, TABLE};
+use portcullis_wire::messages::{Heartbeat, Kill, Proposal, Size};
+use portcullis_wire::subjects::{HEARTBEAT, KILL, PROPOSAL, TABLE};
 use portcullis_wire::{
     Context, EpochRoot, FRAME_LENGTH_MAX, FrameError, KeyRing, Link, Realm, Received, Refusal,
-    SealError, Sealed, Sealer, Verifier, codec,
+    SealError, Sealed, Sealer, Signer, Text, Verifier, codec,
 };
 use proptest::prelude::*;
 
@@ -220,6 +220,34 @@ fn an_earlier_boot_is_refused_once_a_later_one_was_seen() {
     assert_eq!(open(seal_with(&mut old, 1, NOW)), None);
     assert_eq!(open(seal_with(&mut new, 2, NOW)), None);
     assert_eq!(open(seal_with(&mut old, 3, NOW)), Some(Refusal::Replay));
+}
+
+/// A copy of an operator's keys must not be enough to take the stop from that operator.
+#[test]
+fn a_kill_command_counts_whatever_boot_was_seen_before() {
+    let realm = Realm::new("dev").unwrap();
+    let (operator, execution) = (name("operator-dev"), name("execution"));
+    let link = Link {
+        source: operator,
+        audience: execution,
+    };
+    let mut keys = KeyRing::new();
+    keys.insert(link, 1, &EpochRoot([1; 32]).link_key(realm, 1, link));
+    let mut verifier = Verifier::new(realm, execution, NOW, keys.clone());
+    let command = Kill {
+        realm,
+        operator,
+        reason: Text::lossy("stop"),
+        at: NOW,
+    };
+    let signed = Signer::from_seed(&[1; 32]).sign(&command).unwrap();
+    for (number, boot) in [(1, u64::MAX), (2, 7)] {
+        let mut sealer = Sealer::new(realm, operator, boot, keys.clone());
+        let context = Context::first(NOW, EnvelopeId([number; 16]));
+        let sealed = sealer.seal(&KILL, None, &signed, context).unwrap();
+        let opened = verifier.open(&KILL, &sealed.subject, &sealed.frame, NOW);
+        assert_eq!(opened.unwrap().either().message(), &signed, "boot {boot}");
+    }
 }
 
 #[test]

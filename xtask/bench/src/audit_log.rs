@@ -25,7 +25,7 @@ use crate::figure::{Aim, Figure, percentile};
 const GROUP: usize = 64;
 const GROUPS: usize = 200;
 const ROUNDS: usize = 5;
-const SEGMENT_BYTES: u64 = 256 << 20;
+const SEGMENT_BYTES: u64 = 32 << 20;
 
 /// Measured in the current folder's target, which is on a disk; a temporary folder may be memory.
 pub fn run(scratch: &Path) -> Result<Vec<Figure>> {

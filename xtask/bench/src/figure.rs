@@ -38,7 +38,6 @@ pub struct Figure {
 impl Figure {
     /// Works out the ratio and whether the aim is met.
     #[must_use]
-    #[expect(clippy::float_arithmetic, reason = "a measured ratio, no money")]
     pub fn new(
         name: impl Into<String>,
         value: f64,
@@ -87,7 +86,6 @@ impl Figure {
 /// Nanoseconds that one call takes: the median of many rounds, so that a neighbour on the machine
 /// does not count.
 #[must_use]
-#[expect(clippy::float_arithmetic, reason = "a measurement, no money")]
 pub fn median_ns(rounds: usize, calls: usize, mut call: impl FnMut()) -> f64 {
     let mut times: Vec<f64> = (0..rounds.max(1))
         .map(|_| {

@@ -4,6 +4,7 @@
     clippy::print_stdout,
     reason = "a command-line tool speaks on standard output"
 )]
+#![expect(clippy::float_arithmetic, reason = "measurements, no money")]
 
 mod audit_log;
 mod figure;

@@ -80,7 +80,10 @@ pub fn run(scratch: &Path, memory: bool) -> Result<Vec<Figure>> {
             true,
         ))?;
         let (_, status) = stack.portcullis(&["status"]);
-        let open = status["orders_open"].as_u64().unwrap_or_default();
+        let open = status
+            .get("orders_open")
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_default();
         for service in [
             "brain",
             "risk-guard",
@@ -113,7 +116,7 @@ fn settings(folder: &Path) -> Result<PathBuf> {
         let raised = text
             .lines()
             .map(|line| match line.split_once(" = ") {
-                Some((key, _)) if key.ends_with("_per_second_max") => format!("{key} = 2000"),
+                Some((key, _)) if key.ends_with("_per_second_max") => format!("{key} = 1000"),
                 Some((
                     key @ ("orders_open_max" | "orders_pending_max" | "orders_remembered_max"),
                     _,
@@ -131,7 +134,6 @@ fn settings(folder: &Path) -> Result<PathBuf> {
     Ok(target)
 }
 
-#[expect(clippy::float_arithmetic, reason = "a measurement, no money")]
 fn resident_megabytes(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
@@ -199,18 +201,21 @@ async fn propose(
 }
 
 /// Microseconds from each proposal to its request at the exchange.
-#[expect(clippy::float_arithmetic, reason = "a measurement, no money")]
 fn arrivals(stack: &Stack, sent: &[(String, u64)]) -> Result<Vec<f64>> {
     let requests = stack.exchange("/admin/requests");
-    let at = requests["firstAtMicros"].as_object().context("arrivals")?;
+    let at = requests
+        .get("firstAtMicros")
+        .and_then(serde_json::Value::as_object);
+    let at = at.context("arrivals")?;
     let ours: Vec<f64> = sent
         .iter()
         .filter_map(|(order, sent_at)| Some(at.get(order)?.as_u64()? as f64 - *sent_at as f64))
         .collect();
     anyhow::ensure!(
         ours.len() * 10 >= sent.len() * 9,
-        "only {} orders arrived",
-        ours.len()
+        "only {} orders arrived: {}",
+        ours.len(),
+        stack.portcullis(&["status"]).1
     );
     Ok(ours)
 }
@@ -343,7 +348,6 @@ async fn bare(scratch: &Path) -> Result<Vec<f64>> {
     Ok(times)
 }
 
-#[expect(clippy::float_arithmetic, reason = "a measurement, no money")]
 fn micros(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64() * 1e6
 }

@@ -41,7 +41,6 @@ pub fn run() -> Result<Vec<Figure>> {
 }
 
 /// The median of a judgement in microseconds, with so many orders permitted and open before.
-#[expect(clippy::float_arithmetic, reason = "a measurement, no money")]
 fn judge_with(open: u64) -> Result<f64> {
     let mut world = World::new(NOW);
     let mut guard = RiskGuard::new(settings()?);

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use audit::verify::{Options, Report, entries, verify};
+use audit::verify::{Options, Report, VerifyError, entries, verify};
 use audit_core::ChainKey;
 use clap::Subcommand;
 use portcullis_domain::Hash;
@@ -25,15 +25,18 @@ const VERIFY_EXAMPLES: &str = "\
 EXAMPLES
   portcullis audit verify                        the log of the development folder
   portcullis audit verify --log COPY --audit-key HEX
-                                                 a copy of a log, anywhere, with audit's public key
+                                                 a copy of a log, anywhere, with audit's public key:
+                                                 in .portcullis/identity/operator-dev/trust.toml
   portcullis audit verify --json | jq .entries
 
 The chain of hashes, the order of each source's facts and the envelopes are always checked; the
 checkpoints' signatures with audit's public key, and that nobody but audit wrote an entry with its
-chain key, which only audit's own machine should have.
+chain key, which only audit's own machine should have. A copy that --log names is judged only by the
+keys that are given with it. Without a key a log that somebody wrote anew from its start looks whole.
 
 EXIT CODES
-  0 whole   8 whole, but the log itself names facts that are missing   1 damaged, or not readable";
+  0 proven whole   1 damaged, or not readable
+  8 nothing is wrong, but no key vouches for all of it, or it names facts that are missing";
 
 const TAIL_EXAMPLES: &str = "\
 EXAMPLES
@@ -57,10 +60,11 @@ pub struct Verify {
     /// Folder of the log [default: that of the development folder]
     #[arg(long, value_name = "FOLDER")]
     log: Option<PathBuf>,
-    /// Audit's public key, 64 hexadecimal digits [default: the one that operator-dev trusts]
+    /// Audit's public key, 64 hexadecimal digits [default: the one that operator-dev trusts; none
+    /// with --log]
     #[arg(long, value_name = "HEX", value_parser = public_key)]
     audit_key: Option<PublicKey>,
-    /// File with the chain key [default: that of the development folder, with its own log]
+    /// File with the chain key [default: that of the development folder; none with --log]
     #[arg(long, value_name = "FILE")]
     chain_key: Option<PathBuf>,
 }
@@ -150,20 +154,36 @@ fn run_verify(asked: &Verify, dir: Option<&Path>, output: &Output) -> Outcome {
     };
     let report = verify(&log, &options).map_err(|cause| {
         let action = format!("verify {}", log.display());
-        let next_step = "if the file is whole and the entry is not: keep the folder as it is, keep \
-                         trading stopped, and compare with a copy or with the checkpoints that \
-                         others saw";
+        let next_step = if matches!(cause, VerifyError::Damaged { .. }) {
+            "keep trading stopped and the folder as it is, and compare with a copy or with the \
+             checkpoints that others saw; what to do stands in docs/audit-log.md, After a crash"
+        } else {
+            "name the folder with the segments: --log FOLDER"
+        };
         Failure::caused(End::Failed, action, cause, next_step)
     })?;
     output.object("portcullis.audit-verify/1", to_json(&report, &log));
     for line in lines(&report, &log, output) {
         output.line(&line);
     }
-    Ok(if report.gaps == 0 {
+    Ok(if report.gaps == 0 && unvouched(&report) == 0 {
         End::Done
     } else {
         End::Partial
     })
+}
+
+/// How many entries no key vouches for. A MAC vouches for its entry, a signed checkpoint for all
+/// that it covers; the chain alone holds for whatever anybody wrote from its start.
+fn unvouched(report: &Report) -> u64 {
+    if report.macs_checked {
+        return 0;
+    }
+    let signed = match &report.last_checkpoint {
+        Some(last) if report.signatures_checked => last.size,
+        Some(_) | None => 0,
+    };
+    report.entries.saturating_sub(signed)
 }
 
 fn to_json(report: &Report, log: &Path) -> Value {
@@ -172,7 +192,8 @@ fn to_json(report: &Report, log: &Path) -> Value {
         .map(|last| json!({ "size": last.size, "head": last.head, "at": rfc3339(last.at) }));
     json!({
         "log": log.display().to_string(),
-        "verified": true,
+        "verified": unvouched(report) == 0,
+        "unvouched": unvouched(report),
         "entries": report.entries,
         "bytes": report.bytes,
         "head": report.head,
@@ -234,18 +255,25 @@ fn lines(report: &Report, log: &Path, output: &Output) -> Vec<String> {
             output.paint(Tone::Attention, &text)
         ));
     }
-    lines.push(if report.gaps == 0 {
-        output.paint(
+    lines.push(match (unvouched(report), report.gaps) {
+        (0, 0) => output.paint(
             Tone::Good,
             "VERIFIED: nothing is missing and nothing was changed",
-        )
-    } else {
-        let text = format!(
-            "VERIFIED, with {} gaps that the log itself names",
-            report.gaps
-        );
-        output.paint(Tone::Attention, &text)
+        ),
+        (0, gaps) => {
+            let text = format!("VERIFIED, with {gaps} gaps that the log itself names");
+            output.paint(Tone::Attention, &text)
+        }
+        (unvouched, _) => {
+            let text = format!(
+                "NOT PROVEN: nothing is wrong, but no key vouches for the last {unvouched} entries"
+            );
+            output.paint(Tone::Attention, &text)
+        }
     });
+    if !report.macs_checked && !report.signatures_checked {
+        lines.push("next step: give audit's public key (--audit-key) or its chain key".to_owned());
+    }
     lines
 }
 
@@ -291,6 +319,9 @@ fn run_tail(tail: &Tail, dir: Option<&Path>, output: &Output) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_domain::Timestamp;
+    use portcullis_wire::messages::Checkpoint;
+
     use super::*;
 
     #[test]
@@ -301,9 +332,8 @@ mod tests {
         assert!(public_key("ab").unwrap_err().contains("hexadecimal"));
     }
 
-    #[test]
-    fn what_was_not_checked_is_said() {
-        let report = Report {
+    fn report() -> Report {
+        Report {
             entries: 3,
             bytes: 900,
             head: Hash([1; 32]),
@@ -316,9 +346,13 @@ mod tests {
             violations: 0,
             subjects: Default::default(),
             sources: vec![],
-        };
+        }
+    }
+
+    #[test]
+    fn what_was_not_checked_is_said() {
         let output = Output::of(false, false, false);
-        let text = lines(&report, Path::new("/l"), &output).join("\n");
+        let text = lines(&report(), Path::new("/l"), &output).join("\n");
         assert!(
             text.contains("MACs         not checked: no chain key was given"),
             "{text}"
@@ -327,5 +361,34 @@ mod tests {
             text.contains("signatures   not checked: no public key of audit"),
             "{text}"
         );
+        assert!(!text.contains("VERIFIED"), "{text}");
+        assert!(text.contains("NOT PROVEN"), "{text}");
+    }
+
+    #[test]
+    fn a_key_vouches_for_what_it_covers_and_no_more() {
+        let checkpoint = |size| Checkpoint {
+            size,
+            head: Hash([1; 32]),
+            at: Timestamp::from_millis(1),
+        };
+        // MACs and signatures checked, the size of the last checkpoint, and what is left over.
+        let cases = [
+            (true, true, Some(2), 0),
+            (true, false, None, 0),
+            (false, true, Some(3), 0),
+            (false, true, Some(2), 1),
+            (false, true, None, 3),
+            (false, false, Some(3), 3),
+        ];
+        for (macs_checked, signatures_checked, size, expected) in cases {
+            let report = Report {
+                macs_checked,
+                signatures_checked,
+                last_checkpoint: size.map(checkpoint),
+                ..report()
+            };
+            assert_eq!(unvouched(&report), expected, "{report:?}");
+        }
     }
 }

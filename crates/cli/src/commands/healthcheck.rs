@@ -50,7 +50,8 @@ fn path(text: &str) -> Result<String, &'static str> {
 /// When nobody answers in time, or the answer is not that all is well.
 pub fn run(healthcheck: &Healthcheck, output: &Output) -> Outcome {
     let Healthcheck { address, path, .. } = healthcheck;
-    let next_step = "look at the log of the service";
+    let next_step = "look whether the service runs, and at its log; of a local stack the health \
+                     ports stand in .portcullis/run/ports.toml and the logs in .portcullis/log";
     let answer = ask(
         *address,
         path,

@@ -23,8 +23,8 @@ EXAMPLES
   portcullis kill --reason drill --json
 
 Nothing new is sent from then on, and execution cancels what is open. Positions stay as they are.
-It works while brain, audit and market-data are down. There is no command to resume in one step:
-resuming is a decision of its own.
+It works while brain, audit and market-data are down. It stays over restarts, and no command resumes
+yet: to trade again in development, stop the stack and move its folder (.portcullis) away.
 
 EXIT CODES
   0 all three latched, nothing open   8 some did not answer, or orders are still open

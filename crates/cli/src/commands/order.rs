@@ -26,16 +26,17 @@ use crate::output::{Output, Tone, clock_time, rfc3339};
 const EXAMPLES: &str = "\
 EXAMPLES
   portcullis order buy XRPUSDT --notional 50                 for 50 USD, at the market
-  portcullis order sell XRPUSDT --quantity 100 --price 0.52  not below 0.52
+  portcullis order sell XRPUSDT --quantity 100 --price 2.00  not below 2.00
   portcullis order sell XRPUSDT --quantity 100 --reduce-only only to shrink the position
-  portcullis order buy XRPUSDT --notional 50 --tif gtc --price 0.40 --wait --timeout 60
+  portcullis order buy XRPUSDT --notional 50 --tif gtc --price 1.95 --wait --timeout 60
 
 Without --price the brain takes the widest price that the strategy's risk profile allows. Without
 --tif what does not fill at once is cancelled. An order that rests (gtc, post-only) ends when it
 fills, when the stack stops or by `portcullis kill`.
 
 EXIT CODES
-  0 at the venue (with --wait: over)   3 refused   7 outcome unknown   1 the bus does not answer";
+  0 at the venue (with --wait: over)   3 refused   7 outcome unknown   1 the bus does not answer
+  8 still open at the venue when the time to wait was over";
 
 /// The strategy of a person with a terminal.
 const STRATEGY: &str = "trader";
@@ -65,13 +66,13 @@ pub struct Ticket {
     /// The instrument, such as XRPUSDT
     symbol: Symbol,
     /// How much, in units of the base
-    #[arg(long, group = "size")]
+    #[arg(long, group = "size", allow_negative_numbers = true)]
     quantity: Option<Quantity>,
     /// How much, by value
-    #[arg(long, value_name = "USD", group = "size", value_parser = notional)]
+    #[arg(long, value_name = "USD", group = "size", value_parser = notional, allow_negative_numbers = true)]
     notional: Option<Usd>,
     /// The worst price [default: the widest that the risk profile allows]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     price: Option<Price>,
     /// How long it may rest
     #[arg(long, value_enum, value_name = "TIF", default_value = "ioc")]
@@ -167,7 +168,7 @@ pub async fn run(order: &Order, dir: Option<&Path>, bus: Option<&str>, output: &
             output.line(&format!("  {time} {:<11} {}", step.source, step.text));
         }
     }
-    finish(&way, seconds, output)
+    finish(&way, until_over, seconds, output)
 }
 
 fn proposal(side: Side, ticket: &Ticket) -> Result<Proposal, Failure> {
@@ -238,13 +239,14 @@ fn apply(client: &Client<Strategy>, way: &mut Way, raw: &Raw) -> Option<Step> {
     None
 }
 
-fn finish(way: &Way, seconds: u64, output: &Output) -> Outcome {
+fn finish(way: &Way, until_over: bool, seconds: u64, output: &Output) -> Outcome {
     let standing = way.standing();
     let next_step = match &standing {
         Standing::Refused { reason, .. } => Some(advice::next_step(*reason)),
         Standing::Unanswered | Standing::OnItsWay | Standing::InDoubt => {
             Some("see what became of it: portcullis orders, portcullis status")
         }
+        Standing::Resting if until_over => Some("see whether it is still open: portcullis orders"),
         Standing::Resting | Standing::Over => None,
     };
     output.object(SCHEMA, to_json(way, next_step));
@@ -256,6 +258,12 @@ fn finish(way: &Way, seconds: u64, output: &Output) -> Outcome {
             output.line(&format!("next step: {}", advice::next_step(reason)));
             // The JSON object says it all; nothing failed.
             Ok(End::Denied)
+        }
+        Standing::Resting if until_over => {
+            let text = format!("still open at the venue after {seconds} s");
+            output.line(&output.paint(Tone::Attention, &text));
+            output.line(&format!("next step: {}", next_step.unwrap_or_default()));
+            Ok(End::Partial)
         }
         Standing::Resting => {
             output.line(&output.paint(Tone::Good, "it rests at the venue"));
@@ -373,6 +381,7 @@ mod tests {
             ),
             ("buy XRPUSDT --quantity 0", "is not above zero"),
             ("buy XRPUSDT --quantity=-1", "is not above zero"),
+            ("buy XRPUSDT --quantity -1", "is not above zero"),
             ("buy XRPUSDT --notional 0", "is not above zero"),
             ("buy XRPUSDT --quantity 1e3", "not a plain decimal"),
             ("buy XRP/USDT --quantity 1", "character outside"),

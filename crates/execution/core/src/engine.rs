@@ -41,12 +41,16 @@ pub struct Settings {
 pub struct Execution {
     pub(crate) settings: Settings,
     pub(crate) kill: KillState,
+    /// When it was last acted on.
+    pub(crate) killed_at: Timestamp,
     /// Whether the process is about to end in order.
     pub(crate) stopping: bool,
     pub(crate) orders: Orders,
     pub(crate) ledger: Ledger,
     pub(crate) heartbeat: Option<(Heartbeat, Timestamp)>,
     pub(crate) reconciled: bool,
+    /// Whether the last account lacked an order that was open here.
+    pub(crate) missing: bool,
     /// Since when the venue's stream tells every event.
     pub(crate) streaming_since: Option<Timestamp>,
     pub(crate) reconciled_at: Timestamp,
@@ -68,11 +72,13 @@ impl Execution {
         Self {
             settings,
             kill,
+            killed_at: Timestamp(0),
             stopping: false,
             orders: Orders::default(),
             ledger: Ledger::default(),
             heartbeat: None,
             reconciled: false,
+            missing: false,
             streaming_since: None,
             reconciled_at: Timestamp(0),
             reconcile_at: Timestamp(0),

@@ -12,7 +12,6 @@ use portcullis_wire::messages::Notice;
 use crate::engine::{Execution, Fault};
 use crate::input::{Effect, Effects, VenueOrder};
 use crate::orders::State;
-use crate::upkeep::RECONCILE_EVERY;
 use crate::upkeep::RECONCILE_ROUTINE;
 
 impl Execution {
@@ -57,10 +56,8 @@ impl Execution {
                 symbol: entry.order.symbol,
             })
             .collect();
-        if !missing.is_empty() {
-            // A query may fail: the next reconciliation asks again about what is still missing.
-            self.reconcile_at = self.reconcile_at.min(now.plus(RECONCILE_EVERY));
-        }
+        // A query may fail: the next reconciliation asks again about what is still missing.
+        self.missing = !missing.is_empty();
         out.effects.extend(missing);
 
         let theirs: BTreeMap<Symbol, Exposure> = positions

@@ -19,7 +19,7 @@ const CANCEL_EVERY: Span = Span::from_secs(1);
 /// How long the fills of an order that is over may be on their way before they are fetched.
 const FILLS_LATE_AFTER: Span = Span::from_secs(2);
 /// How long to wait between two reconciliations while something is wrong.
-pub(crate) const RECONCILE_EVERY: Span = Span::from_secs(1);
+const RECONCILE_EVERY: Span = Span::from_secs(1);
 /// How long to wait between two reconciliations while all is well.
 pub(crate) const RECONCILE_ROUTINE: Span = Span::from_secs(60);
 /// How often the equity is put on record while it changes.
@@ -33,6 +33,12 @@ impl Execution {
         detail: Text,
         now: Timestamp,
     ) -> Result<(), Fault> {
+        // Said a thousand times a second, it must fill neither the record nor the venue's budget: a
+        // full outbox would end the process before it has cancelled anything.
+        if self.kill == KillState::Triggered && now.since(self.killed_at) < CANCEL_EVERY {
+            return Ok(());
+        }
+        self.killed_at = now;
         self.kill = KillState::Triggered;
         let state = self.kill;
         out.effects.push(Effect::Notice(Notice::KillSwitch {
@@ -112,7 +118,7 @@ impl Execution {
         });
         // That everything is cancelled counts only once the venue says so.
         let unconfirmed = cancelling && self.orders.live_count() > 0;
-        if late || awaited || unconfirmed || !self.reconciled {
+        if late || awaited || self.missing || unconfirmed || !self.reconciled {
             self.reconcile_at = self
                 .reconcile_at
                 .min(self.reconcile_asked_at.plus(RECONCILE_EVERY));

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::TIMEOUT;
 use crate::Identity;
+use crate::exit::Unusable;
 use crate::shutdown::Faults;
 
 /// How long the first connection may take, with all its attempts.
@@ -181,7 +182,10 @@ fn report(event: &Event, connections: &watch::Sender<u64>, faults: &Faults) {
             metrics::counter!("portcullis_bus_permission_denied_total").increment(1);
             if text.contains("for Subscription") {
                 // A service that is deaf on one subject must not look healthy.
-                faults.fail(SubscriptionDenied(text.clone()));
+                let next_step = "check that --identity and --config are those of the deployment \
+                                 that the server's configuration was generated for";
+                let denied = SubscriptionDenied(text.clone());
+                faults.fail(Unusable::at_present(denied, next_step.into()));
             }
         }
         Event::ServerError(error) => {

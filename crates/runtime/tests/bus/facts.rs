@@ -171,6 +171,24 @@ async fn a_fact_of_an_earlier_process_is_acknowledged_and_stored_once() {
     assert_eq!(executions, [fill(1).execution, fill(2).execution]);
 }
 
+/// A service whose outbox was full when it ended must be able to start again: what is open at the
+/// venue waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_of_an_earlier_process_are_taken_however_many_they_are() {
+    let mut server = BusServer::start().await;
+    let execution: Service<Execution> = service(&server, "execution").await;
+    server.kill();
+    let sealed = execution
+        .seal(&FILL, Some("sample"), &fill(1), None, None)
+        .unwrap();
+    for _ in 0..8_200 {
+        execution.fact_again(sealed.clone()).unwrap();
+    }
+    assert!(!execution.has_room_for_facts(), "no new work before them");
+    // What this start has to say is taken beside them.
+    execution.fact_sealed(sealed).unwrap();
+}
+
 /// Waits until the stream has acknowledged so many facts, earlier processes' ones included.
 async fn acknowledged(execution: &Service<Execution>, count: u64) {
     let begun = std::time::Instant::now();

@@ -217,6 +217,28 @@ pub fn are_refused_and_put_on_record(stack: &Stack) {
     runtime.block_on(client.close());
 }
 
+/// Sends a proposal that is right, at a time when nothing is traded, and gives back why it is not.
+pub fn is_refused_although_right(stack: &Stack) -> Reason {
+    let before = decisions(stack).len();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let identity = stack.folder().join("identity/strategy-sample");
+    runtime.block_on(async {
+        let client = Client::<Strategy>::connect(&identity, &stack.bus()).await;
+        let client = client.unwrap();
+        let sent = client.publish(&PROPOSAL, None, &proposal(), None, None);
+        sent.unwrap();
+        client.flush().await.unwrap();
+        client.close().await;
+    });
+    wait_for("a decision is on record", Duration::from_secs(10), || {
+        let decided = decisions(stack);
+        match decided.get(before)?.outcome {
+            Outcome::Refused(reason) => Some(reason),
+            Outcome::Passed => panic!("passed: {decided:?}"),
+        }
+    })
+}
+
 pub fn of_an_unknown_strategy_are_refused(stack: &Stack) {
     let buy = [
         "order",

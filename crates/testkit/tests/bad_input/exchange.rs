@@ -4,6 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use portcullis_domain::Reason;
+
+use crate::envelopes;
 use crate::support::{Stack, binaries, wait_for};
 
 /// As long as this file is beside the stack's folder, the exchange does not start.
@@ -41,7 +44,7 @@ pub fn away_at_start_is_waited_for(stack: &Stack) {
     std::fs::write(&away, "").unwrap();
     stack.kill_and_wait("paper-exchange");
     let services = [
-        ("market-data", "not connected to the venue"),
+        ("market-data", "no stream of the venue"),
         ("execution", "NOT_RECONCILED"),
     ];
     for (service, _) in services {
@@ -63,6 +66,11 @@ pub fn away_at_start_is_waited_for(stack: &Stack) {
     }
     let status = stack.portcullis(&["status"]).1;
     assert_ne!(status["standing"], "trading", "{status}");
+    let refused = envelopes::is_refused_although_right(stack);
+    assert!(
+        matches!(refused, Reason::StaleMarketData | Reason::NotReconciled),
+        "{refused}"
+    );
     std::fs::remove_file(&away).unwrap();
     stack.wait_until_trading(Duration::from_secs(60));
     let after = services.map(|(service, _)| stack.pid(service).unwrap());

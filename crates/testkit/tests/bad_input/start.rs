@@ -202,52 +202,28 @@ pub fn the_wrong_identity_is_not_admitted(stack: &Stack) {
     let foreign = identities(others.path(), "foreign");
     let not_admitted = format!("is not admitted to the bus at {}", stack.bus());
     let check = "check that identity and server belong to the same deployment";
-    // What is put into the copy of execution's identity, and where it is from.
+    // What is put into a copy of the brain's identity, and where it is from.
     let ours = stack.folder().join("identity");
     let theirs = foreign.join("identity");
-    let cases: [(&str, &Path, &[&str], i32, &str, &str); 4] = [
-        (
-            "an NKey that nobody knows",
-            &theirs.join("brain"),
-            &["nkey.seed"],
-            2,
-            &not_admitted,
-            check,
-        ),
-        (
-            "a foreign authority's certificate",
-            &theirs.join("brain"),
-            &["client.pem", "client.key"],
-            2,
-            &not_admitted,
-            check,
-        ),
-        (
-            "a foreign authority",
-            &theirs.join("brain"),
-            &["ca.pem"],
-            2,
-            &not_admitted,
-            check,
-        ),
-        (
-            "the NKey of a strategy",
-            &ours.join("strategy-sample"),
-            &["nkey.seed"],
-            1,
-            "the bus denied",
-            "",
-        ),
+    let unknown = theirs.join("brain");
+    let strategy = ours.join("strategy-sample");
+    let denied = "the bus denied a subscription: ";
+    let compare = "check that --identity and --config are those of the deployment";
+    let cases = [
+        (&unknown, "nkey.seed", 2, not_admitted.as_str(), check),
+        (&unknown, "ca.pem", 2, &not_admitted, check),
+        (&unknown, "client.pem client.key", 2, &not_admitted, check),
+        (&strategy, "nkey.seed", 1, denied, compare),
     ];
-    for (what, from, files, exit, problem, step) in cases {
+    for (from, files, exit, problem, step) in cases {
         let folder = TempDir::new().unwrap();
         let mut service = Service::of(&stack.folder(), "brain", &stack.bus());
         copy_of(&mut service, folder.path());
-        for file in files {
+        for file in files.split(' ') {
             std::fs::copy(from.join(file), service.identity.join(file)).unwrap();
         }
-        let output = service.run(&[]);
-        assert_refused(what, &output, exit, problem, step);
+        let what = format!("{files} of {}", from.display());
+        assert_refused(&what, &service.run(&[]), exit, problem, step);
     }
     // The identity of somebody else altogether.
     let folder = TempDir::new().unwrap();

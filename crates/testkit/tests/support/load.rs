@@ -76,7 +76,7 @@ async fn propose(
             _ = turns.tick() => {
                 let Some((ask, bid)) = best else { continue };
                 let number = counter.load(Ordering::Relaxed);
-                let side = if number % 2 == 0 { Side::Buy } else { Side::Sell };
+                let side = if number.is_multiple_of(2) { Side::Buy } else { Side::Sell };
                 let rests = number % 8 >= 6;
                 let proposal = Proposal {
                     symbol,

@@ -227,6 +227,8 @@ impl Stack {
             if last["standing"] == "trading" {
                 return;
             }
+            let said = self.log();
+            assert!(!said.contains("\nerror: "), "it does not start:\n{said}");
         }
         panic!("not trading after {deadline:?}: {last}\n{}", self.log());
     }

@@ -200,6 +200,38 @@ fn the_reconciliation_that_a_doubt_waits_for_is_asked_for_until_it_comes() {
 }
 
 #[test]
+fn a_missing_order_is_asked_about_until_its_end_is_known() {
+    let mut bench = Bench::ready();
+    bench.send(1);
+    let outcome = PlaceOutcome::Acknowledged(VenueOrderId::new("v").unwrap());
+    bench.step(Input::Placed {
+        order: id(1),
+        outcome,
+    });
+    let query = Effect::Query {
+        order: id(1),
+        symbol: xrp(),
+    };
+    for second in 0..3 {
+        bench.later(Span::from_secs(1));
+        let asked = bench.account(&[], &[], &[]);
+        assert!(asked.contains(&query), "after {second} s");
+        // The query fails, and nothing else would ever speak of the order again.
+        bench.step(Input::Queried {
+            order: id(1),
+            asked_at: bench.now,
+            outcome: QueryOutcome::Failed,
+        });
+        // Neither does the next reconciliation succeed at once.
+        for attempt in 0..2 {
+            bench.later(Span::from_secs(1));
+            let effects = bench.step(Input::Tick);
+            assert!(effects.contains(&Effect::Reconcile), "{second}, {attempt}");
+        }
+    }
+}
+
+#[test]
 fn a_fill_counts_once_and_the_last_one_ends_the_order() {
     let mut bench = Bench::ready();
     bench.send(1);

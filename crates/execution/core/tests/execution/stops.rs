@@ -128,6 +128,23 @@ fn a_fill_that_contradicts_the_record_is_booked_and_stops_trading() {
 }
 
 #[test]
+fn a_flood_of_kills_is_acted_on_once_a_second() {
+    let mut bench = Bench::ready();
+    bench.send(1);
+    let kill = |bench: &mut Bench| {
+        let detail = Text::lossy("flood");
+        let cause = KillCause::Operator;
+        bench.step(Input::Killed { cause, detail })
+    };
+    assert!(kill(&mut bench).contains(&Effect::CancelAll { symbol: xrp() }));
+    for _ in 0..100 {
+        assert!(kill(&mut bench).is_empty(), "no record, no request");
+    }
+    bench.later(Span::from_secs(1));
+    assert!(kill(&mut bench).contains(&Effect::CancelAll { symbol: xrp() }));
+}
+
+#[test]
 fn kill_refuses_what_waits_and_cancels_what_is_open_until_nothing_is() {
     let mut bench = Bench::ready();
     bench.send(1);
