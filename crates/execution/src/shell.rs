@@ -128,7 +128,9 @@ impl Shell {
         state: &StateDir,
     ) -> Result<Self, ShellError> {
         let latch = Latch::open(state);
-        let (journal, entries) = Journal::open(&state.join("journal"))?;
+        let journal_file = state.join("journal");
+        let lost = state.has_run_before() && !journal_file.exists();
+        let (journal, entries) = Journal::open(&journal_file)?;
         let history = History::read(&entries).map_err(ShellError::History)?;
         drop(entries);
         let now = service.now();
@@ -216,6 +218,11 @@ impl Shell {
             kill_refused_at: Timestamp(0),
         };
         shell.announce_start(&config).await?;
+        if lost {
+            // With it went the day's loss and what was sent: nobody may take that for a first start.
+            let detail = Text::lossy("the journal is gone, although the service ran before");
+            shell.pull(KillCause::Inconsistent, detail).await?;
+        }
         let resumed = shell.core.resume(now)?;
         shell.perform(resumed, now).await?;
         Ok(shell)

@@ -98,6 +98,12 @@ impl Latch {
     /// When there is one already: nothing is ever armed again this way.
     pub fn arm_new(state_folder: &Path) -> io::Result<()> {
         file::make_directory(state_folder)?;
+        if state_folder.join(crate::state::BOOT_FILE).exists() {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the service has run with this state: a latch that was lost stays triggered",
+            ));
+        }
         let armed = OnDisk {
             state: KillState::Armed,
             cause: None,

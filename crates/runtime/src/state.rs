@@ -9,7 +9,8 @@ use std::sync::Arc;
 use crate::{Clock, file};
 
 const LOCK: &str = "lock";
-const BOOT: &str = "boot";
+/// The file with the last boot number; it is there once a service has run with the folder.
+pub(crate) const BOOT_FILE: &str = "boot";
 
 /// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,7 @@ impl StateError {
 #[derive(Clone, Debug)]
 pub struct StateDir {
     path: PathBuf,
+    has_run: bool,
     _lock: Arc<File>,
 }
 
@@ -101,8 +103,16 @@ impl StateDir {
         }
         Ok(Self {
             path: path.into(),
+            has_run: path.join(BOOT_FILE).exists(),
             _lock: Arc::new(lock),
         })
+    }
+
+    /// Whether the service ran with this folder before the present start: what it recorded must then
+    /// be there.
+    #[must_use]
+    pub fn has_run_before(&self) -> bool {
+        self.has_run
     }
 
     /// Where it is.
@@ -123,7 +133,7 @@ impl StateDir {
     /// [`StateError`] when the last number is damaged or the new one cannot be kept: numbers that
     /// were used before would let old messages in again.
     pub fn boot_number(&self) -> Result<u64, StateError> {
-        let path = self.join(BOOT);
+        let path = self.join(BOOT_FILE);
         let boot_error = |cause| StateError::Boot {
             path: path.clone(),
             cause,
@@ -166,7 +176,7 @@ mod tests {
             "{first} {second}"
         );
         let ahead = second + 1_000_000_000_000;
-        fs::write(state.join(BOOT), format!("{ahead}\n")).unwrap();
+        fs::write(state.join(BOOT_FILE), format!("{ahead}\n")).unwrap();
         assert_eq!(state.boot_number().unwrap(), ahead + 1);
     }
 
@@ -181,7 +191,7 @@ mod tests {
             "-1\n",
             "99999999999999999999999999999999999999\n",
         ] {
-            fs::write(state.join(BOOT), text).unwrap();
+            fs::write(state.join(BOOT_FILE), text).unwrap();
             let error = state.boot_number().unwrap_err();
             assert!(
                 matches!(error, StateError::BootDamaged(_)),

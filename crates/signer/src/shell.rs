@@ -43,6 +43,8 @@ pub enum SignerError {
     Start(#[source] StartError),
     #[error("open the venue's secrets")]
     Custody(#[source] Unusable),
+    #[error("keep the kill switch latched on disk")]
+    Latch(#[source] std::io::Error),
     #[error("open the signer's journal")]
     Journal(#[source] JournalError),
     #[error("remember what was signed")]
@@ -93,8 +95,16 @@ impl Shell {
         custody: &Custody,
     ) -> Result<Self, SignerError> {
         let latch = Latch::open(state);
-        let (journal, records) =
-            Journal::open(&state.join(JOURNAL)).map_err(SignerError::Journal)?;
+        let journal_file = state.join(JOURNAL);
+        if state.has_run_before() && !journal_file.exists() {
+            // With it went what was signed before: nobody may take that for a first start.
+            let detail = "the journal of signatures is gone, although the signer ran before";
+            tracing::error!(path = %journal_file.display(), "{detail}");
+            latch
+                .trigger(KillCause::Inconsistent, detail)
+                .map_err(SignerError::Latch)?;
+        }
+        let (journal, records) = Journal::open(&journal_file).map_err(SignerError::Journal)?;
         let identity = service.identity();
         let core = signer_core::Config {
             realm: identity.realm,

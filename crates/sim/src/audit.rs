@@ -135,7 +135,7 @@ impl World {
     fn audit_fact(&mut self, subject: &str, frame: &[u8], path: Path) {
         match open_fact(self.seat(Who::Audit), subject, frame) {
             Ok(fact) => self.audit_step(Input::Fact { fact, path }),
-            Err(refusal) => self.refused(Who::Audit, subject, frame, refusal),
+            Err(refusal) => self.refused(Who::Audit, subject, refusal),
         }
     }
 

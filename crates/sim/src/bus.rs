@@ -154,31 +154,18 @@ impl World {
 
     /// A message that did not open. Weather is no violation; anything else is, because everybody
     /// here is honest.
-    pub(crate) fn refused(&mut self, who: Who, subject: &str, frame: &[u8], refusal: Refusal) {
+    pub(crate) fn refused(&mut self, who: Who, subject: &str, refusal: Refusal) {
         self.trace.count("message refused");
         let code = refusal.code();
         self.say(format_args!("{who:?} refuses {subject}: {code}"));
-        if refusal == Refusal::Replay && self.is_said_again(subject, frame) {
-            // Weather too, although the verifier calls it a replay; see docs/simulation.md.
-            self.trace
-                .count("fact of an earlier start taken for a replay");
-            return;
+        if refusal == Refusal::EarlierStart {
+            self.trace.count("fact of an earlier start refused");
         }
         if refusal.is_violation() && self.options.broken == Broken::Nothing {
             self.violated(format!(
                 "{who:?} took an honest {subject} for an attack: {code}"
             ));
         }
-    }
-
-    /// Whether it is a fact that an earlier start of its source sealed.
-    fn is_said_again(&mut self, subject: &str, frame: &[u8]) -> bool {
-        let header = portcullis_wire::inspect(frame).ok();
-        let (Some((header, _)), Some(_)) = (header, row_of(subject)) else {
-            return false;
-        };
-        let source = Who::ALL.into_iter().find(|who| who.name() == header.source);
-        source.is_some_and(|source| header.boot < self.seat(source).boot)
     }
 
     /// Everything in the outbox goes to the stream, in its order, which stores it and says so; the

@@ -174,7 +174,7 @@ impl World {
                     self.execution_step(Input::Permit { permit, order });
                 }
                 Ok(_) => self.trace.count("duplicate recognised"),
-                Err(refusal) => self.refused(who, subject, frame, refusal),
+                Err(refusal) => self.refused(who, subject, refusal),
             }
         } else if SIGNATURE.row.matches(subject) {
             let opened = self.open(who, &SIGNATURE, subject, frame);

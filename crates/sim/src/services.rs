@@ -48,7 +48,7 @@ impl World {
                 Some(received)
             }
             Err(refusal) => {
-                self.refused(who, arrived_on, frame, refusal);
+                self.refused(who, arrived_on, refusal);
                 None
             }
         }
@@ -321,7 +321,7 @@ impl World {
                             order: order.either(),
                         })),
                         Err(refusal) => {
-                            self.refused(who, "enclosed permit", &permit, refusal);
+                            self.refused(who, "enclosed permit", refusal);
                             None
                         }
                     }

@@ -13,7 +13,7 @@ use crate::frame::{BODY_LENGTH_MAX, Frame, FrameError, Header, covered};
 use crate::keys::{KeyId, KeyRing, Link, Realm};
 use crate::messages::{Message, Permit};
 use crate::principal::{Principal, Role};
-use crate::subjects::{KILL, ORDER, PERMIT, Subject};
+use crate::subjects::{Delivery, KILL, ORDER, PERMIT, Subject};
 use crate::window::{Novelty, Window};
 
 /// How far ahead of ours a sender's clock may be.
@@ -58,6 +58,9 @@ pub enum Refusal {
     /// Sealed before this reader started.
     #[error("sealed before this service started")]
     BeforeBoot,
+    /// A fact of a start of its source before the newest one seen.
+    #[error("of an earlier start of its source")]
+    EarlierStart,
     /// An old place in its channel, or a known id with other bytes.
     #[error("replayed")]
     Replay,
@@ -87,6 +90,7 @@ impl Refusal {
             Self::Expired => "EXPIRED",
             Self::Future => "SEALED_IN_FUTURE",
             Self::BeforeBoot => "SEALED_BEFORE_BOOT",
+            Self::EarlierStart => "EARLIER_START",
             Self::Replay => "REPLAY",
             Self::Body => "MALFORMED_BODY",
             Self::TooManySources => "TOO_MANY_SOURCES",
@@ -98,7 +102,7 @@ impl Refusal {
     #[must_use]
     pub const fn is_violation(self) -> bool {
         match self {
-            Self::Expired | Self::BeforeBoot => false,
+            Self::Expired | Self::BeforeBoot | Self::EarlierStart => false,
             Self::Frame(_)
             | Self::NoSeal
             | Self::UnknownKey
@@ -253,8 +257,12 @@ impl Verifier {
             // To stop once more is harmless, to be kept from stopping is not: whoever has a copy of
             // an operator's keys could otherwise shut that operator out with one message of a boot
             // that no honest start ever reaches.
-            Novelty::Replay if row.pattern == KILL.row.pattern => Ok(Received::Duplicate(verified)),
-            Novelty::Replay => Err(Refusal::Replay),
+            Novelty::EarlierStart | Novelty::Replay if row.pattern == KILL.row.pattern => {
+                Ok(Received::Duplicate(verified))
+            }
+            // A source says the facts again that its earlier start may not have got out.
+            Novelty::EarlierStart if row.delivery == Delivery::Stream => Err(Refusal::EarlierStart),
+            Novelty::EarlierStart | Novelty::Replay => Err(Refusal::Replay),
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Novelty {
     Fresh,
     /// The same id, place and bytes as one seen before.
     Duplicate,
+    /// Of a start of the source before the newest one seen.
+    EarlierStart,
     /// An old place, or a known id or place with other bytes.
     Replay,
 }
@@ -50,7 +52,10 @@ impl Window {
     /// Records a message and says how it relates to the earlier ones. `tag` is the verified tag:
     /// equal tags under one key mean equal bytes.
     pub fn record(&mut self, boot: u64, seq: u64, id: EnvelopeId, tag: [u8; 32]) -> Novelty {
-        if boot < self.boot || seq == 0 {
+        if boot < self.boot {
+            return Novelty::EarlierStart;
+        }
+        if seq == 0 {
             return Novelty::Replay;
         }
         if boot > self.boot {
@@ -110,10 +115,10 @@ mod tests {
             (5, 2_000, id(3), [3; 32], Novelty::Fresh),
             (5, 976, id(4), [4; 32], Novelty::Replay),
             (5, 977, id(4), [4; 32], Novelty::Fresh),
-            (4, 3_000, id(5), [5; 32], Novelty::Replay),
+            (4, 3_000, id(5), [5; 32], Novelty::EarlierStart),
             (5, 0, id(6), [6; 32], Novelty::Replay),
             (6, 1, id(7), [7; 32], Novelty::Fresh),
-            (5, 2_001, id(8), [8; 32], Novelty::Replay),
+            (5, 2_001, id(8), [8; 32], Novelty::EarlierStart),
             (6, 2, id(3), [3; 32], Novelty::Replay),
         ];
         for (index, (boot, seq, id, tag, expected)) in cases.into_iter().enumerate() {

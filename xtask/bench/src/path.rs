@@ -44,8 +44,8 @@ pub fn run(scratch: &Path, memory: bool) -> Result<Vec<Figure>> {
     let stack = Stack::start(
         &config,
         &[
-            "--exchange-argument=--order-rate-per-second=5000",
-            "--exchange-argument=--query-rate-per-second=5000",
+            "--exchange-argument=--order-rate-per-second=1000",
+            "--exchange-argument=--query-rate-per-second=1000",
             "--exchange-argument=--address-rate-per-5s=1000000",
             "--exchange-argument=--open-orders-max=50000",
         ],

@@ -59,8 +59,12 @@ impl Execution {
         if self.orders.doubtful_in(order.symbol) > 0 {
             return Err(Reason::OrderInDoubt);
         }
-        let notional = order
-            .limit_price
+        // A seller's limit price says the least, not the most, that the order may be worth.
+        let price = self
+            .ledger
+            .ask(order.symbol)
+            .map_or(order.limit_price, |ask| ask.max(order.limit_price));
+        let notional = price
             .notional(order.quantity)
             .map_err(|_| Reason::Overflow)?;
         if notional > order_notional_max() || self.orders.live_count() > ORDERS_OPEN_MAX {

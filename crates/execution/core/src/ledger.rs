@@ -144,6 +144,11 @@ impl Ledger {
                 .all(fresh)
     }
 
+    /// The lowest price that somebody asks.
+    pub fn ask(&self, symbol: Symbol) -> Option<Price> {
+        self.holdings.get(&symbol)?.quote.map(|quote| quote.ask)
+    }
+
     /// Cash plus positions at their marks; `None` while a position has no price at all.
     pub fn equity(&self) -> Option<Usd> {
         self.holdings.values().try_fold(self.cash, |sum, holding| {

@@ -136,6 +136,12 @@ impl Execution {
         if today == self.ledger.day() {
             return Ok(());
         }
+        // One clock alone must not begin a day, and with it a new loss budget: risk-guard's must say
+        // the same. Until it does nothing is sent, as the day in force is not today.
+        let confirmed = self.heartbeat.is_some_and(|(_, at)| at.utc_day() >= today);
+        if self.ledger.day() != 0 && !confirmed {
+            return Ok(());
+        }
         // The first day ever begins at nothing; every later one where the last one was recorded.
         let baseline = self.ledger.next_baseline();
         self.emit(

@@ -179,7 +179,8 @@ fn server(out: &mut String, settings: &NatsSettings) -> Result<(), NatsConfigErr
     line(out, "");
     line(out, &format!("max_payload: {FRAME_LENGTH_MAX}"));
     line(out, "max_control_line: 4096");
-    line(out, "max_connections: 128");
+    // Counted before anybody is admitted: a low number would let strangers keep an operator out.
+    line(out, "max_connections: 4096");
     line(out, "max_subscriptions: 256");
     line(out, "max_pending: 8388608");
     line(out, "write_deadline: \"5s\"");

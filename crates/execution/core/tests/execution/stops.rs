@@ -97,6 +97,16 @@ fn refuses_a_stale_book_a_foreign_policy_and_an_order_above_the_hard_limit() {
     large.quantity = "100001".parse().unwrap();
     assert_eq!(reports(&bench.permit(&large)), refused(Reason::HardLimit));
 
+    let mut cheap = order(4, NOW);
+    cheap.side = portcullis_domain::Side::Sell;
+    cheap.limit_price = "0.0001".parse().unwrap();
+    cheap.quantity = "100001".parse().unwrap();
+    assert_eq!(
+        reports(&bench.permit(&cheap)),
+        refused(Reason::HardLimit),
+        "a seller's limit price hides what the order is worth"
+    );
+
     bench.later(Span::from_millis(2_001));
     bench.beat();
     let late = order(3, bench.now);
@@ -254,6 +264,13 @@ fn the_day_rolls_forward_only_and_from_the_recorded_equity() {
     let day = bench.execution.status(bench.now).unwrap().day;
 
     bench.later(Span::from_secs(86_400));
+    bench.step(Input::Tick);
+    assert_eq!(
+        loss(&bench),
+        "2".parse().unwrap(),
+        "one clock begins no day"
+    );
+    bench.beat();
     bench.step(Input::Tick);
     assert_eq!(
         loss(&bench),
