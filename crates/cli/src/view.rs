@@ -469,7 +469,7 @@ pub const fn cause_words(cause: KillCause) -> &'static str {
     match cause {
         KillCause::Operator => "by an operator",
         KillCause::HardLoss => "by the hard daily loss",
-        KillCause::Inconsistent => "the venue contradicts what execution recorded",
+        KillCause::Inconsistent => "its record does not hold",
         KillCause::LatchUnreadable => "its latch file is missing or damaged",
         KillCause::AlreadyLatched => "it already was before the start",
     }

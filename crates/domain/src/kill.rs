@@ -45,7 +45,7 @@ pub enum KillCause {
     Operator,
     /// Execution's compiled-in daily loss.
     HardLoss,
-    /// The venue's account contradicts what execution recorded.
+    /// The service's record is gone, or the venue's account contradicts it.
     Inconsistent,
     /// The latch file was missing or damaged.
     LatchUnreadable,

@@ -161,3 +161,29 @@ fn a_stack_goes_on_where_it_was_stopped_and_stays_killed() {
         assert_eq!(starts.count(), 3, "{source} started three times");
     }
 }
+
+/// With a journal went the day's loss, or what was signed before; with a latch, whether it was
+/// pulled. Nobody may take that for a first start.
+#[test]
+fn what_a_service_must_remember_and_lost_pulls_the_kill_switch() {
+    let lost = [
+        ("execution", "journal"),
+        ("signer", "signatures.journal"),
+        ("risk-guard", "latch.toml"),
+    ];
+    let mut stack = Stack::start(&root().join("config"), &[]);
+    stack.stop();
+    for (service, file) in lost {
+        let path = stack.folder().join("state").join(service).join(file);
+        std::fs::remove_file(&path).unwrap();
+    }
+    stack.start_again();
+    let status = stack.wait_for_status("all three say that they are killed", |status| {
+        lost.iter()
+            .all(|(service, _)| status["services"][service]["kill"].as_str() == Some("TRIGGERED"))
+    });
+    assert_eq!(status["standing"], "stopped", "{status}");
+    let (exit, order) = stack.portcullis(&["order", "buy", "XRPUSDT", "--quantity", "20"]);
+    assert_ne!(exit, 0, "nothing is traded: {order}");
+    assert_eq!(open_at_exchange(&stack), 0);
+}
