@@ -114,6 +114,8 @@ def check_volumes(name, service):
                 yield f"{source} is writable"
             if target != f"/portcullis/identity/{source.removeprefix('identity-')}":
                 yield f"{source} is not where it is looked for"
+        if source == "bus-log" and name != BUS and (name != "audit" or mode != "ro"):
+            yield "bus-log is the bus's to write and audit's to read"
         if source == "bus" and name != BUS or source == "exchange" and name != "paper-exchange":
             yield f"{source} is somebody else's"
 

@@ -80,6 +80,8 @@ def check_pod(where, document, pod):
         if "emptyDir" in volume and "sizeLimit" not in volume["emptyDir"]:
             find(where, f"volume {volume['name']} has no bound")
         check_projection(where, volume)
+    check_identity(where, spec)
+    check_bus_log(where, document["metadata"]["name"], spec)
     for container in spec["containers"] + spec.get("initContainers", []):
         check_container(f"{where} {container['name']}", container)
     if document["kind"] in ("Deployment", "StatefulSet"):
@@ -89,6 +91,41 @@ def check_pod(where, document, pod):
             "type": "Recreate"
         }:
             find(where, "two would run during an update: strategy must be Recreate")
+
+
+def check_identity(where, spec):
+    """A bundle and the key that opens it come from two Secrets, and only their copies are used."""
+    mounted = {v["name"]: v["secret"]["secretName"] for v in spec.get("volumes", []) if "secret" in v}
+    secrets = {name for name in mounted.values() if name.startswith("identity-")}
+    bundles = {name for name in secrets if not name.startswith("identity-key-")}
+    keys = {name.replace("identity-", "identity-key-", 1) for name in bundles}
+    if len(bundles) > 1:
+        find(where, f"it has the identities of several: {sorted(bundles)}")
+    if secrets - bundles != keys:
+        find(where, "the key of its bundle is not a Secret of its own")
+    if not bundles:
+        return
+    for container in spec["containers"]:
+        for mount in container.get("volumeMounts", []):
+            if mounted.get(mount["name"]) in secrets:
+                find(where, f"{container['name']} reads a mounted Secret, which is open to a group")
+        by_path = {v["name"] for v in container.get("env", [])} & {"PORTCULLIS_IDENTITY_KEY"}
+        if "--identity" in container["args"] and "--identity-key" not in container["args"] and not by_path:
+            find(where, f"{container['name']} is not told where the key of its bundle is")
+
+
+def check_bus_log(where, name, spec):
+    """What the bus denies stands in its log alone: the bus writes it, and audit reads it."""
+    claims = {
+        v["name"]
+        for v in spec.get("volumes", [])
+        if v.get("persistentVolumeClaim", {}).get("claimName") == "bus-log"
+    }
+    for container in spec["containers"] + spec.get("initContainers", []):
+        for mount in container.get("volumeMounts", []):
+            may = name == "nats" or (name == "audit" and mount.get("readOnly"))
+            if mount["name"] in claims and not may:
+                find(where, "bus-log is the bus's to write and audit's to read")
 
 
 def check_projection(where, volume):

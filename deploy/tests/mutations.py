@@ -36,6 +36,8 @@ COMPOSE = [
     ),
     ("signer: the authority's keys", service("signer", volumes=["authority:/authority:ro"])),
     ("audit: /etc is of the host", service("audit", volumes=["/etc:/etc"])),
+    ("bus-log is the bus's to write", service("audit", volumes=["bus-log:/portcullis/bus-log"])),
+    ("bus-log is the bus's to write", service("brain", volumes=["bus-log:/portcullis/bus-log:ro"])),
     ("exchange's admin port", service("paper-exchange", command=["paper-exchange", "--admin", "x"])),
     ("init: it needs no network", service("init", network_mode="bridge")),
     ("brain: nobody asks", service("brain", healthcheck=None)),
@@ -51,6 +53,13 @@ def of(kind, name):
     return pick
 
 
+def reach(spec, claim):
+    """Mounts a claim, to read only."""
+    spec["volumes"].append({"name": "x", "persistentVolumeClaim": {"claimName": claim}})
+    mount = {"name": "x", "mountPath": "/x", "readOnly": True}
+    spec["containers"][0]["volumeMounts"].append(mount)
+
+
 def pod(name, change):
     def mutate(documents):
         for kind in ("StatefulSet", "Deployment"):
@@ -62,6 +71,10 @@ def pod(name, change):
 
 def container(name, **changes):
     return pod(name, lambda spec: spec["containers"][0].update(changes))
+
+
+def volume(spec, name):
+    return next(found for found in spec["volumes"] if found["name"] == name)
 
 
 def drop(kind, name):
@@ -109,8 +122,38 @@ KUBERNETES = [
     ("a secret in a manifest", lambda documents: documents.append(SECRET)),
     ("open to the outside", spec("Service", "nats", lambda s: s.update(type="NodePort"))),
     (
+        "is not a Secret of its own",
+        pod("signer", lambda s: s["volumes"].remove(volume(s, "bundle-key"))),
+    ),
+    (
+        "has the identities of several",
+        pod(
+            "brain",
+            lambda s: s["volumes"].append({"name": "x", "secret": {"secretName": "identity-signer"}}),
+        ),
+    ),
+    (
+        "is not told where the key",
+        pod("audit", lambda s: s["containers"][0]["args"].remove("--identity-key")),
+    ),
+    (
+        "reads a mounted Secret",
+        pod(
+            "brain",
+            lambda s: s["containers"][0]["volumeMounts"].append({"name": "bundle", "mountPath": "/x"}),
+        ),
+    ),
+    (
         "is of a kind that is not allowed",
         pod("brain", lambda s: s["volumes"].append({"name": "x", "hostPath": {"path": "/"}})),
+    ),
+    (
+        "bus-log is the bus's to write",
+        pod("audit", lambda s: [mount.pop("readOnly", None) for mount in s["containers"][0]["volumeMounts"]]),
+    ),
+    (
+        "bus-log is the bus's to write",
+        pod("brain", lambda s: reach(s, "bus-log")),
     ),
 ]
 SECRET = {"kind": "Secret", "metadata": {"name": "s", "namespace": "portcullis"}}

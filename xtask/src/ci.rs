@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::counts::{self, Counts};
 use crate::finding::Finding;
 use crate::workspace::Workspace;
-use crate::{arch, shell, tidy};
+use crate::{arch, fuzz, shell, tidy};
 
 /// One thing that a change must pass.
 struct Step {
@@ -75,6 +75,12 @@ const STEPS: &[Step] = &[
         what: "examples in the documentation",
         after: Some("build"),
         run: doc_tests,
+    },
+    Step {
+        name: "fuzz",
+        what: "every reader of foreign bytes, fed for a few seconds",
+        after: None,
+        run: fuzz::check_workspace,
     },
     Step {
         name: "compose",

@@ -5,13 +5,16 @@
 )]
 
 mod arch;
+mod attack;
 mod attributes;
 mod bench;
 mod ci;
 mod cores;
 mod counts;
 mod finding;
+mod fuzz;
 mod lexer;
+mod mutants;
 mod shell;
 mod tidy;
 mod walls;
@@ -42,7 +45,8 @@ Examples:
   cargo xtask ci fmt clippy   only these steps, while working
   cargo xtask arch            after adding a dependency: says which line arch.toml wants
   cargo xtask tidy            before committing
-  cargo xtask bench seal      one benchmark, in about a minute once it is built";
+  cargo xtask bench seal      one benchmark, in about a minute once it is built
+  cargo xtask attack --cell nats-server/place   one cell of the attack suite";
 
 #[derive(Subcommand)]
 enum Command {
@@ -81,6 +85,25 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Play the attacker with stolen material against the real stack, and write the report.
+    ///
+    /// With `--mutants`, remove one check after another from a copy of the sources and make sure
+    /// that each time at least one cell turns red. That builds the copy first and takes a while.
+    Attack {
+        /// Only this cell, written ATTACKER/GOAL; may be given several times. No report is written.
+        #[arg(long, value_name = "CELL", conflicts_with = "mutants")]
+        cell: Vec<String>,
+        /// Remove one check after another.
+        #[arg(long)]
+        mutants: bool,
+        /// Only this entry of crates/attack/mutants.toml; may be given several times. No report is
+        /// written.
+        #[arg(long, value_name = "NAME", requires = "mutants")]
+        only: Vec<String>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -103,6 +126,13 @@ fn run(command: &Command) -> Result<bool> {
         Command::Tidy => report("tidy", &tidy::check_workspace(&workspace)?),
         Command::Shell => report("shell", &shell::check_workspace(&workspace)?),
         Command::Bench { name, json } => bench::run(&workspace, name.as_deref(), *json)?,
+        Command::Attack {
+            mutants: true,
+            only,
+            json,
+            ..
+        } => mutants::run(&workspace, only, *json)?,
+        Command::Attack { cell, json, .. } => attack::run(&workspace, cell, *json)?,
     })
 }
 

@@ -1,5 +1,6 @@
 //! What should not be in a committed file.
 
+mod claims;
 mod leaks;
 mod markdown;
 mod rust;
@@ -20,6 +21,7 @@ pub fn check_workspace(workspace: &Workspace) -> Result<Vec<Finding>> {
     let paths = Paths::new(&files);
     let mut findings = Vec::new();
     let mut lengths = BTreeMap::new();
+    let mut functions = BTreeSet::new();
     for path in &files {
         let full = workspace.root.join(path);
         if full
@@ -28,6 +30,10 @@ pub fn check_workspace(workspace: &Workspace) -> Result<Vec<Finding>> {
             .is_file()
         {
             let bytes = std::fs::read(&full).with_context(|| format!("read {path}"))?;
+            if path.ends_with(".rs") {
+                let source = String::from_utf8_lossy(&bytes);
+                functions.extend(claims::functions(&source).map(str::to_owned));
+            }
             let file = check_file(path, &bytes, &paths);
             findings.extend(file.findings);
             if let Some(lines) = file.lines {
@@ -43,6 +49,9 @@ pub fn check_workspace(workspace: &Workspace) -> Result<Vec<Finding>> {
             ));
         }
     }
+    let document = std::fs::read_to_string(workspace.root.join(claims::DOCUMENT))
+        .with_context(|| format!("read {}", claims::DOCUMENT))?;
+    findings.extend(claims::check(&document, &functions));
     findings.extend(text::check_lengths(&lengths, &arch.tidy.long_files));
     findings.sort();
     Ok(findings)

@@ -1,7 +1,7 @@
 //! The settings of audit: `config/audit.toml`.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use audit_core::Settings;
 use portcullis_domain::{Span, StrategyId};
@@ -16,6 +16,10 @@ pub struct Arguments {
     /// What every service needs.
     #[command(flatten)]
     pub service: ServiceArgs,
+
+    /// Log of the bus server, instead of the one that the settings name
+    #[arg(long, value_name = "FILE")]
+    pub bus_log: Option<PathBuf>,
 }
 
 /// The settings as they are written.
@@ -36,6 +40,8 @@ pub struct RawConfig {
     checkpoint_interval_ms: u64,
     /// How many violations a second are recorded one by one.
     violations_each_second: u32,
+    /// The log of the bus server.
+    bus_log: Option<PathBuf>,
 }
 
 /// The settings, checked.
@@ -47,6 +53,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// The bounds of the core.
     pub core: Settings,
+    /// The log of the bus server; without one, what the server denies is not recorded.
+    pub bus_log: Option<PathBuf>,
 }
 
 impl Config {
@@ -94,7 +102,17 @@ impl Config {
             1,
             1_000,
         );
+        if let Some(path) = &raw.bus_log
+            && !path.is_absolute()
+        {
+            let path = path.display();
+            problems.add(
+                "bus_log",
+                format_args!("is {path}, but must be a whole path"),
+            );
+        }
         let config = Self {
+            bus_log: raw.bus_log.clone(),
             strategies,
             segment_bytes: raw.segment_mib.saturating_mul(1 << 20),
             core: Settings {
@@ -159,5 +177,15 @@ mod tests {
         assert!(said.contains("hole_timeout_ms is 99"), "{said}");
         assert!(said.contains("strategies[1] is there twice"), "{said}");
         assert!(said.contains("strategies[2] has a character"), "{said}");
+    }
+
+    #[test]
+    fn the_log_of_the_bus_server_is_named_by_its_whole_path_or_not_at_all() {
+        assert_eq!(parse(GOOD).unwrap().bus_log, None);
+        let named = |path: &str| parse(&format!("{GOOD}\nbus_log = {path:?}\n"));
+        let path = PathBuf::from("/var/log/nats.log");
+        assert_eq!(named("/var/log/nats.log").unwrap().bus_log, Some(path));
+        let said = named("nats.log").unwrap_err().to_string();
+        assert!(said.contains("bus_log is nats.log, but must be"), "{said}");
     }
 }

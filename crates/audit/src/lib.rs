@@ -3,7 +3,8 @@
 //! ```text
 //!  bus, at once ─────────┐                      ┌─▶ receipts, checkpoints ─▶ bus
 //!                        ├─▶ open ─▶ core::step ─┤
-//!  stream, completely ───┘              │       └─▶ acknowledgements ─▶ stream
+//!  stream, completely ───┤              │       └─▶ acknowledgements ─▶ stream
+//!  log of the server ────┘              │
 //!                                       ▼                 ▲
 //!                                 writer thread ──────────┘
 //!                             one write, one fdatasync a group
@@ -11,6 +12,7 @@
 //!
 //! [`verify`] needs no service and no bus: it reads a folder.
 
+mod bus_log;
 pub mod config;
 mod facts;
 pub mod log;

@@ -1,6 +1,7 @@
 //! Opens what comes, steps the core, writes what it says, and sends what may be sent then.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use audit_core::{
     RecoveryError,
 };
 use portcullis_runtime::exit::Unusable;
-use portcullis_runtime::secret::{self, SecretError};
+use portcullis_runtime::identity::is_production;
 use portcullis_runtime::{
     Acknowledger, BusError, ConfigError, FactsConsumer, Fault, Inbox, Raw, Service, StartError,
     StateDir, metrics, tracing,
@@ -18,14 +19,17 @@ use portcullis_wire::codec::{self, CodecError};
 use portcullis_wire::messages::{Checkpoint, Count, ServiceStatus, Signable};
 use portcullis_wire::principal::Audit;
 use portcullis_wire::subjects::{CHECKPOINT, RECEIPT};
-use portcullis_wire::{Signed, Text};
+use portcullis_wire::{Realm, Signed, Text};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use crate::bus_log::{self, Accounts, BusLog, FollowerGone};
 use crate::config::{Arguments, Config};
 use crate::facts;
 use crate::log::{Log, LogError, Opened, Progress, Writer, WriterGone};
 
+/// What audit's identity calls the key that continues the log.
+const CHAIN_SECRET: &str = "chain";
 /// How often the core is told that time passes.
 const TICK: Duration = Duration::from_millis(100);
 /// One status a second.
@@ -46,9 +50,9 @@ pub enum Failure {
     /// It could not start.
     #[error("start audit")]
     Start(#[from] StartError),
-    /// The chain key is not usable.
-    #[error("read the chain key")]
-    ChainKey(#[from] SecretError),
+    /// Its identity has no chain key.
+    #[error("find the chain key")]
+    ChainKey(#[source] Unusable),
     /// The chain key is no key.
     #[error("use the chain key")]
     Key(#[source] ChainError),
@@ -58,6 +62,9 @@ pub enum Failure {
     /// The writer's thread could not be started.
     #[error("start the writer of the log")]
     Thread(#[source] std::io::Error),
+    /// In production the log of the bus server must be followed.
+    #[error("follow the log of the bus server")]
+    BusLog(#[source] Unusable),
     /// It could not listen.
     #[error("listen on the bus")]
     Listen(#[source] BusError),
@@ -77,8 +84,14 @@ enum Stop {
     Writer(#[source] WriterGone),
     #[error("sign")]
     Sign(#[source] CodecError),
+    #[error("audit's identity holds no secret `chain`, which continues the log")]
+    NoChainKey,
     #[error("audit's identity has no signing key")]
     NoSigningKey,
+    #[error("no log of the bus server is named, and the realm {0} is in production")]
+    NoBusLog(Realm),
+    #[error("follow the log of the bus server")]
+    BusLog(#[source] FollowerGone),
     #[error("the connection to the bus has ended")]
     Disconnected,
 }
@@ -89,13 +102,18 @@ enum Stop {
 /// [`Failure`].
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.service.config)?;
-    let key = secret::read_hex_key(&arguments.service.identity.join("chain.key"))?;
-    let key = ChainKey::from_bytes(&key).map_err(Failure::Key)?;
     let (service, state) = Service::<Audit>::start(&arguments.service).await?;
+    let identity = service.identity();
+    let key = identity.secret(CHAIN_SECRET).ok_or_else(|| {
+        let next_step = "make the identities anew with `portcullis keys init`".to_owned();
+        Failure::ChainKey(Unusable::new(Stop::NoChainKey, next_step))
+    })?;
+    let key = ChainKey::from_bytes(key).map_err(Failure::Key)?;
     service.set_ready(false, "following the log from its first entry");
     // Nothing else has to be done while the log is followed.
     let opened = tokio::task::block_in_place(|| open_log(&service, &state, &config, &key))?;
     let (log, core, cut) = opened;
+    let bus_log = follow_bus_log(&service, &core, &config, arguments.bus_log)?;
     let writer = Writer::start(log).map_err(Failure::Thread)?;
     let live = service
         .listen(&facts::subjects(&config.strategies), LIVE_WAITING_MAX)
@@ -107,6 +125,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         service,
         core,
         writer,
+        bus_log,
         records: Vec::new(),
         waiting: BTreeMap::new(),
         checkpoint: None,
@@ -143,7 +162,7 @@ fn open_log(
 ) -> Result<(Log, Core, u64), Failure> {
     let identity = service.identity();
     let Some(signing) = &identity.signing else {
-        let next_step = "make audit's identity anew: it needs the file signing.seed".to_owned();
+        let next_step = "make audit's identity anew: it needs a signing seed".to_owned();
         return Err(Failure::Log(Unusable::new(Stop::NoSigningKey, next_step)));
     };
     let public = signing.verifying();
@@ -176,10 +195,30 @@ fn open_log(
     Ok((log, core, cut))
 }
 
+/// Follows the log of the bus server from behind what audit's own log has of it.
+fn follow_bus_log(
+    service: &Service<Audit>,
+    core: &Core,
+    config: &Config,
+    named: Option<PathBuf>,
+) -> Result<BusLog, Failure> {
+    let path = named.or_else(|| config.bus_log.clone());
+    let realm = service.identity().realm;
+    if path.is_none() && is_production(realm) {
+        let next_step = "let nats-server log to a file that audit can read, and name it: `bus_log` \
+                         in audit.toml, or --bus-log";
+        let cause = Unusable::new(Stop::NoBusLog(realm), next_step.to_owned());
+        return Err(Failure::BusLog(cause));
+    }
+    let accounts = Accounts::new(&config.strategies);
+    BusLog::start(path, accounts, core.bus_place()).map_err(Failure::Thread)
+}
+
 struct Shell {
     service: Service<Audit>,
     core: Core,
     writer: Writer,
+    bus_log: BusLog,
     progress: watch::Receiver<Progress>,
     /// Records that the writer has not got yet.
     records: Vec<u8>,
@@ -222,6 +261,17 @@ impl Shell {
                     }
                     if let Some(raw) = next {
                         self.fact(&raw, Path::Live).await?;
+                    }
+                }
+                line = self.bus_log.recv() => {
+                    let mut next = Some(line.map_err(Stop::BusLog)?);
+                    for _ in 0..BATCH_MAX {
+                        let Some((said, place)) = next.take() else { break };
+                        self.step(Input::Bus { said, place }).await?;
+                        next = self.bus_log.try_recv();
+                    }
+                    if let Some((said, place)) = next {
+                        self.step(Input::Bus { said, place }).await?;
                     }
                 }
                 (raw, acknowledger) = stream.recv() => {
@@ -360,12 +410,8 @@ impl Shell {
     }
 
     fn sign<T: Signable>(&self, content: &T) -> Result<Signed<T>, Stop> {
-        let signing = self
-            .service
-            .identity()
-            .signing
-            .as_ref()
-            .ok_or(Stop::NoSigningKey)?;
+        let identity = self.service.identity();
+        let signing = identity.signing.as_ref().ok_or(Stop::NoSigningKey)?;
         signing.sign(content).map_err(Stop::Sign)
     }
 
@@ -389,6 +435,7 @@ impl Shell {
             ("gaps", counts.gaps),
             ("late", counts.late),
             ("violations", counts.violations),
+            ("bus_denied", counts.bus_denied),
             ("held", counts.held),
             ("left_to_stream", counts.left_to_stream),
             ("receipts", counts.receipts),
@@ -402,11 +449,12 @@ impl Shell {
         metrics::counter!("portcullis_audit_receipts_total").absolute(counts.receipts);
         let held = u32::try_from(counts.held).unwrap_or(u32::MAX);
         metrics::gauge!("portcullis_audit_held_facts").set(f64::from(held));
-        let ready = self.service.is_connected();
-        let detail = if ready {
-            "recording"
-        } else {
-            "not connected to the bus"
+        let unread = self.bus_log.problem();
+        let ready = self.service.is_connected() && unread.is_none();
+        let detail = match &unread {
+            _ if !self.service.is_connected() => "not connected to the bus",
+            Some(problem) => problem,
+            None => "recording",
         };
         self.service.set_ready(ready, detail);
         self.service.status(&ServiceStatus {
@@ -444,5 +492,9 @@ fn alert(alert: &Alert) {
         Alert::Suppressed { count } => {
             tracing::error!(count, "violations recorded by their number only");
         }
+        Alert::BusDenied { .. }
+        | Alert::BusSuppressed { .. }
+        | Alert::BusServer { .. }
+        | Alert::BusLogLost => bus_log::alert(alert),
     }
 }

@@ -87,6 +87,8 @@ pub struct Report {
     pub gaps_listed: Vec<GapReport>,
     /// How many violations are recorded, one by one or in a count.
     pub violations: u64,
+    /// How many denials of the bus server are recorded, one by one or in a count.
+    pub bus_denied: u64,
     /// How many entries there are on each subject.
     pub subjects: BTreeMap<String, u64>,
     /// Every start of every source.
@@ -159,6 +161,7 @@ pub fn verify(folder: &Path, options: &Options) -> Result<Report, VerifyError> {
         sources: sources.collect(),
         gaps_listed: tally.gaps_listed,
         violations: tally.violations,
+        bus_denied: tally.bus_denied,
         subjects: tally.subjects,
     })
 }
@@ -170,11 +173,15 @@ struct Tally {
     gaps: u64,
     gaps_listed: Vec<GapReport>,
     violations: u64,
+    bus_denied: u64,
 }
 
 impl Tally {
     fn take(&mut self, entry: &Entry<'_>) -> Result<(), Problem> {
-        match self.positions.observe(entry).map_err(Problem::Misplaced)? {
+        let own = self.positions.observe(entry).map_err(Problem::Misplaced)?;
+        let denied = own.as_ref().map_or(0, Own::bus_denied);
+        self.bus_denied = self.bus_denied.saturating_add(denied);
+        match own {
             None => {
                 if !Placed::inspect(entry.content).is_ok_and(|placed| says_the_same(entry, &placed))
                 {
@@ -203,6 +210,12 @@ impl Tally {
             Some(Own::Suppressed { count, .. }) => {
                 self.violations = self.violations.saturating_add(count);
             }
+            Some(
+                Own::BusDenied { .. }
+                | Own::BusSuppressed { .. }
+                | Own::BusServer { .. }
+                | Own::BusLog { .. },
+            ) => {}
         }
         match self.subjects.get_mut(entry.subject) {
             Some(count) => *count = count.saturating_add(1),

@@ -13,7 +13,6 @@ use clap::Parser;
 use portcullis_runtime::exit;
 
 mod config;
-mod counts;
 mod shell;
 
 fn main() -> ExitCode {

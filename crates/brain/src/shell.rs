@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use brain_core::{Brain as Core, Decided, Effects, Ignored, Input};
 use portcullis_domain::Reason;
 use portcullis_runtime::{
-    BusError, ConfigError, Fault, Inbox, Raw, Service, StartError, metrics, tracing,
+    BusError, ConfigError, CountNames, Counts, Fault, Inbox, Raw, Service, StartError, metrics,
+    policy, tracing,
 };
 use portcullis_wire::messages::{Notice, Outcome, Proposal, ServiceStatus};
 use portcullis_wire::principal::Brain;
@@ -16,7 +17,6 @@ use portcullis_wire::{Received, Text, Verified};
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Arguments, Config};
-use crate::counts::Counts;
 
 /// One status a second.
 const TICK: Duration = Duration::from_secs(1);
@@ -27,6 +27,14 @@ const CONTROL_WAITING_MAX: usize = 128;
 const NEWS_WAITING_MAX: usize = 4_096;
 /// Proposals that wait; they live two seconds.
 const PROPOSALS_WAITING_MAX: usize = 2_048;
+
+/// What its numbers are called.
+const COUNTS: CountNames = CountNames {
+    passed: "orders",
+    passed_total: "portcullis_brain_orders_total",
+    refusals_total: "portcullis_brain_refusals_total",
+    events_total: "portcullis_brain_events_total",
+};
 
 /// Why the service ended.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +78,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         service,
         config,
         core,
-        counts: Counts::default(),
+        counts: Counts::new(COUNTS),
     };
     shell.serve(inboxes).await;
     shell.service.stop().await?;
@@ -84,16 +92,16 @@ impl Inboxes {
         for limits in &config.policy.instruments {
             news.push((BOOK.row, Some(limits.instrument.symbol.as_str())));
         }
+        let mut proposals: Vec<(&'static Row, Option<&str>)> = Vec::new();
         for id in config.strategies.keys() {
+            proposals.push((PROPOSAL.row, Some(id.as_str())));
             news.push((REPORT.row, Some(id.as_str())));
             news.push((VERDICT.row, Some(id.as_str())));
         }
         Ok(Self {
             control: service.listen(&control, CONTROL_WAITING_MAX).await?,
             news: service.listen(&news, NEWS_WAITING_MAX).await?,
-            proposals: service
-                .listen(&[(PROPOSAL.row, None)], PROPOSALS_WAITING_MAX)
-                .await?,
+            proposals: service.listen(&proposals, PROPOSALS_WAITING_MAX).await?,
         })
     }
 }
@@ -146,24 +154,36 @@ impl Shell {
 
     fn tick(&mut self) {
         self.step(Input::Tick);
-        let (ready, detail) = if self.service.has_room_for_facts() {
-            match self.core.readiness(self.service.now()) {
-                Ok(()) => (true, "deciding on proposals"),
-                // A halted system is one that works: the brain refuses, and says why.
-                Err(Reason::KillSwitch) => (true, "kill switch: every proposal is refused"),
-                Err(reason) => (false, reason.code()),
-            }
-        } else {
-            (false, "facts are not being recorded: nothing is decided")
-        };
-        self.service.set_ready(ready, detail);
+        policy::show(self.core.agreement());
+        let (ready, detail) = self.standing();
+        self.service.set_ready(ready, &detail);
         self.service.status(&ServiceStatus {
             ready,
-            detail: Text::lossy(detail),
+            detail: Text::lossy(&detail),
             kill: None,
             policy: Some(self.config.policy_hash),
             counts: self.counts.listed(),
         });
+    }
+
+    /// Whether it does its work, and what it is at.
+    fn standing(&self) -> (bool, String) {
+        if !self.service.has_room_for_facts() {
+            let detail = "facts are not being recorded: nothing is decided";
+            return (false, detail.to_owned());
+        }
+        let readiness = self.core.readiness(self.service.now());
+        match (readiness, self.core.agreement().mismatch()) {
+            (Ok(()), _) => (true, "deciding on proposals".to_owned()),
+            (Err(Reason::PolicyMismatch | Reason::KillSwitch), Some(who_runs_what)) => {
+                (false, who_runs_what)
+            }
+            // A halted system is one that works: the brain refuses, and says why.
+            (Err(Reason::KillSwitch), None) => {
+                (true, "kill switch: every proposal is refused".to_owned())
+            }
+            (Err(reason), _) => (false, reason.code().to_owned()),
+        }
     }
 
     fn control(&mut self, raw: &Raw) {

@@ -136,9 +136,13 @@ impl Others {
             reduce_only: false,
         };
         let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
-        let sent = self
-            .strategy
-            .publish(&PROPOSAL, None, &proposal, None, Some(traceparent));
+        let sent = self.strategy.publish(
+            &PROPOSAL,
+            Some("sample"),
+            &proposal,
+            None,
+            Some(traceparent),
+        );
         sent.unwrap().id
     }
 

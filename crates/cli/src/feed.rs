@@ -210,7 +210,8 @@ impl Watcher {
         let Some(signed) = fresh(&self.client, &CHECKPOINT, raw) else {
             return;
         };
-        let key = self.client.identity().trust.audit.as_ref();
+        let identity = self.client.identity();
+        let key = identity.trust.audit.as_ref();
         match key.map(|key| signed.verify(key)) {
             Some(Ok(checkpoint)) => self.view.checkpoint(at, checkpoint),
             Some(Err(_)) | None => self.view.checkpoint_unsigned(at),

@@ -34,6 +34,7 @@ EXAMPLES
     portcullis orders                                       what is open or in doubt
     portcullis kill --reason \"strange fills\"                stop everything, now
     portcullis audit verify                                 prove that the record is whole
+    portcullis keys doctor                                  is anything wrong with the keys?
 
 EXIT CODES
   0 done, and acknowledged by everybody who had to   1 failed   2 wrong arguments or configuration
@@ -86,6 +87,9 @@ enum Command {
     /// Verify the audit log, or read its end
     #[command(subcommand)]
     Audit(commands::audit::Audit),
+    /// Make, show, rotate, revoke and check the keys of a realm
+    #[command(subcommand)]
+    Keys(commands::keys::Keys),
     /// Ask a service how it is, over HTTP; for a container without a shell
     Healthcheck(commands::healthcheck::Healthcheck),
     /// Prepare a deployment in containers
@@ -140,6 +144,7 @@ fn run(common: &Common, command: Command, output: &Output) -> Outcome {
             Command::Orders(orders) => commands::orders::run(&orders, dir, bus, output).await,
             Command::Kill(kill) => commands::kill::run(&kill, dir, bus, output).await,
             Command::Audit(audit) => commands::audit::run(&audit, dir, output),
+            Command::Keys(keys) => commands::keys::run(&keys, dir, output).await,
             Command::Healthcheck(healthcheck) => commands::healthcheck::run(&healthcheck, output),
             Command::Container(container) => {
                 commands::container::run(&container, bus, output).await

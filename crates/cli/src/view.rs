@@ -311,6 +311,11 @@ impl View {
                 );
                 self.happened(at, source, false, text);
             }
+            Notice::Policy { service, runs, own } => {
+                let agrees = if runs == own { "the same" } else { "another" };
+                let text = format!("{service} runs {agrees} risk policy: {runs}");
+                self.happened(at, source, runs != own, text);
+            }
             Notice::Warning { detail } => self.happened(at, source, true, detail.to_string()),
         }
     }

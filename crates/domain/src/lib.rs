@@ -37,4 +37,4 @@ pub use order::{Fill, Order, OrderStatus, RiskProfile, Side, TimeInForce, Venue}
 pub use rate::RateLimit;
 pub use reason::Reason;
 pub use recent::{Recent, RecentFull};
-pub use time::{Span, Timestamp};
+pub use time::{Span, TIME_REVERSAL_MAX, Timestamp};

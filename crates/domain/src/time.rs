@@ -16,6 +16,9 @@ pub struct Timestamp(pub u64);
 )]
 pub struct Span(pub u64);
 
+/// How far a clock may be set back before nothing that was measured with it can be trusted.
+pub const TIME_REVERSAL_MAX: Span = Span::from_secs(2);
+
 impl Span {
     /// A span of whole milliseconds, saturating at the largest.
     #[must_use]

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use portcullis_domain::{Hash, Span, Symbol};
 use portcullis_runtime::config::{self, Problems};
+use portcullis_runtime::venue_link::PlainText;
 use portcullis_runtime::{ConfigError, ServiceArgs, policy};
 use portcullis_wire::messages::RiskPolicy;
 use serde::Deserialize;
 
-use crate::bybit::{BudgetSettings, ClockSettings, Endpoint, PlainText, Timeouts};
+use crate::bybit::{BudgetSettings, ClockSettings, Endpoint, Timeouts};
 
 /// Gets permitted orders done, exactly once, and enforces its own compiled-in daily loss.
 #[derive(clap::Parser, Clone, Debug)]
@@ -44,17 +45,10 @@ struct RawConfig {
 struct RawVenue {
     connect_timeout_ms: u64,
     request_timeout_ms: u64,
-    plain_text: RawPlainText,
+    plain_text: PlainText,
     clock_offset_max_ms: u64,
     requests_per_5s: usize,
     cancel_reserve: usize,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawPlainText {
-    Loopback,
-    Anywhere,
 }
 
 #[derive(Deserialize)]
@@ -119,10 +113,7 @@ impl Config {
         if requests_in_flight_max == 0 || requests_in_flight_max > 10_000 {
             problems.add("journal.requests_in_flight_max", "must be 1 to 10000");
         }
-        let plain = match raw.venue.plain_text {
-            RawPlainText::Loopback => PlainText::LoopbackOnly,
-            RawPlainText::Anywhere => PlainText::Anywhere,
-        };
+        let plain = raw.venue.plain_text;
         let rest = problems.take("--venue-rest", Endpoint::rest(&arguments.venue_rest, plain));
         let stream = problems.take(
             "--venue-stream",

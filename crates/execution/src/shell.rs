@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use execution_core::{Effect, Effects, Execution, Fault, Input, Settings};
 use portcullis_domain::{KillCause, KillState, OrderId, Reason, Span, Timestamp};
+use portcullis_runtime::journal::{self, Kept};
 use portcullis_runtime::{
     BusError, Durable, Ending, Inbox, Journal, JournalError, Latch, Raw, Service, StateDir,
-    metrics, tracing,
+    metrics, policy, tracing,
 };
 use portcullis_wire::codec::CodecError;
 use portcullis_wire::messages::Notice;
@@ -21,7 +22,7 @@ use portcullis_wire::principal;
 use portcullis_wire::subjects::{
     BOOK, EXECUTION_STATUS, HEARTBEAT, KILL, PERMIT, RECEIPT, Row, SIGNATURE, TRADE,
 };
-use portcullis_wire::{Header, Sealed, Text};
+use portcullis_wire::{Header, Sealed, Text, kill};
 use tokio::sync::mpsc;
 
 use crate::bybit::{PrivateStream, RestClient, SetupError, StreamEvent, StreamSettings};
@@ -128,11 +129,13 @@ impl Shell {
         state: &StateDir,
     ) -> Result<Self, ShellError> {
         let latch = Latch::open(state);
-        let journal_file = state.join("journal");
-        let lost = state.has_run_before() && !journal_file.exists();
-        let (journal, entries) = Journal::open(&journal_file)?;
-        let history = History::read(&entries).map_err(ShellError::History)?;
-        drop(entries);
+        let Kept {
+            journal,
+            records,
+            lost,
+        } = Journal::keep(state, "journal", &latch)?;
+        let history = History::read(&records).map_err(ShellError::History)?;
+        drop(records);
         let now = service.now();
         let settings = Settings {
             policy_hash: config.policy_hash,
@@ -219,9 +222,10 @@ impl Shell {
         };
         shell.announce_start(&config).await?;
         if lost {
-            // With it went the day's loss and what was sent: nobody may take that for a first start.
-            let detail = Text::lossy("the journal is gone, although the service ran before");
-            shell.pull(KillCause::Inconsistent, detail).await?;
+            // Latched already; this puts it on record.
+            shell
+                .pull(KillCause::Inconsistent, Text::lossy(journal::LOST))
+                .await?;
         }
         let resumed = shell.core.resume(now)?;
         shell.perform(resumed, now).await?;
@@ -295,15 +299,7 @@ impl Shell {
         }
         if tick.is_multiple_of(STATUS_EVERY) {
             let status = self.core.status(self.service.now())?;
-            match status.reason {
-                None => self.service.set_ready(true, "trading"),
-                // Until the venue's account is known it cannot do its work; whatever else stops
-                // trading, it can still cancel and keep the books.
-                Some(reason) => {
-                    let ready = reason != Reason::NotReconciled;
-                    self.service.set_ready(ready, reason.code());
-                }
-            }
+            self.show_readiness(status.reason);
             metrics::gauge!("portcullis_execution_orders_open").set(status.orders_open as f64);
             metrics::gauge!("portcullis_execution_orders_unknown")
                 .set(status.orders_unknown as f64);
@@ -319,6 +315,24 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    fn show_readiness(&self, reason: Option<Reason>) {
+        let agreement = self.core.agreement();
+        policy::show(agreement);
+        match (reason, agreement.mismatch()) {
+            (None, _) => self.service.set_ready(true, "trading"),
+            // A guard that is silent now may come back with the right policy.
+            (Some(reason), Some(who_runs_what)) if reason != Reason::GuardSilent => {
+                self.service.set_ready(false, &who_runs_what);
+            }
+            // Until the venue's account is known it cannot do its work; whatever else stops
+            // trading, it can still cancel and keep the books.
+            (Some(reason), _) => {
+                let ready = reason != Reason::NotReconciled;
+                self.service.set_ready(ready, reason.code());
+            }
+        }
     }
 
     fn note_acknowledged(&mut self) -> Result<(), ShellError> {
@@ -337,20 +351,23 @@ impl Shell {
                 return Ok(());
             };
             let verified = received.either();
-            match self.service.identity().kill_command(&verified) {
+            let identity = self.service.identity();
+            match kill::verify(&verified, identity.realm, &identity.trust.operators) {
                 Ok(kill) => {
                     let detail = format!("{}: {}", kill.operator, kill.reason);
                     self.pull(KillCause::Operator, Text::lossy(&detail)).await?;
                 }
-                Err(refused) => {
+                Err(refusal) => {
                     // One a second is put on record: the rest would only fill it.
                     let now = self.service.now();
                     if now.since(self.kill_refused_at) < Span::from_secs(1) {
                         return Ok(());
                     }
                     self.kill_refused_at = now;
-                    tracing::error!(source = %verified.source(), refused, "refused a kill command");
-                    let detail = Text::lossy(&format!("kill command refused: {refused}"));
+                    let sender = verified.source();
+                    tracing::error!(%sender, error = %refusal, "kill refused");
+                    let detail = format!("kill command of {sender} refused: {refusal}");
+                    let detail = Text::lossy(&detail);
                     self.notice(Notice::Warning { detail }).await?;
                 }
             }

@@ -497,20 +497,10 @@ fn judge_placement(reply: &Reply) -> PlaceOutcome {
 
 fn classify(error: VenueError, detail: &str) -> PlaceOutcome {
     let detail = Text::lossy(detail);
-    let reason = match error.on_order_entry() {
-        VenueError::InsufficientFunds => Reason::InsufficientFunds,
-        VenueError::SlippageExceeded | VenueError::Invalid | VenueError::NotFound => {
-            Reason::VenueRejected
-        }
-        VenueError::Authentication => Reason::VenueAuthentication,
-        VenueError::ClockSkew => Reason::ClockSkew,
-        VenueError::RateLimited => Reason::VenueRateLimit,
-        // A duplicate is one that the venue has: it is asked about, like everything unclear.
-        VenueError::Duplicate | VenueError::Network | VenueError::Unknown => {
-            return PlaceOutcome::Unknown(detail);
-        }
-    };
-    PlaceOutcome::Rejected(reason, detail)
+    match error.refusal_of_order() {
+        Some(reason) => PlaceOutcome::Rejected(reason, detail),
+        None => PlaceOutcome::Unknown(detail),
+    }
 }
 
 /// The venue's account of an order; `None` while its state is a word that is not known.

@@ -8,10 +8,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use execution::bybit::{
-    ClockSettings, Endpoint, NotSent, PlainText, RestClient, SendError, Timeouts, Unknown,
-    VenueClock,
+    ClockSettings, Endpoint, NotSent, RestClient, SendError, Timeouts, Unknown, VenueClock,
 };
 use portcullis_domain::{OrderId, Span, Symbol, Timestamp};
+use portcullis_runtime::venue_link::PlainText;
 use portcullis_venue::bybit::{Method, Request, query_order};
 use support::{Act, Server, client, ok, request, signed};
 use tokio::net::TcpListener;
@@ -165,7 +165,7 @@ async fn half_an_answer_leaves_the_outcome_unknown() {
 async fn a_slow_answer_leaves_the_outcome_unknown() {
     let server = Server::start(|_| Act::Hang).await;
     let base = format!("http://127.0.0.1:{}", server.port);
-    let base = Endpoint::rest(&base, PlainText::LoopbackOnly).unwrap();
+    let base = Endpoint::rest(&base, PlainText::Loopback).unwrap();
     let brief = Duration::from_millis(200);
     let client = RestClient::new(
         base,

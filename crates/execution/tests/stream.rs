@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use execution::bybit::{Endpoint, Login, PlainText, PrivateStream, StreamEvent, StreamSettings};
+use execution::bybit::{Endpoint, Login, PrivateStream, StreamEvent, StreamSettings};
 use futures_util::{SinkExt as _, StreamExt as _};
 use portcullis_domain::{OrderId, OrderStatus};
+use portcullis_runtime::venue_link::PlainText;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
@@ -55,7 +56,7 @@ async fn accept(socket: TcpStream) -> Socket {
 
 fn endpoint(port: u16) -> Endpoint {
     let address = format!("ws://127.0.0.1:{port}");
-    Endpoint::stream(&address, PlainText::LoopbackOnly).unwrap()
+    Endpoint::stream(&address, PlainText::Loopback).unwrap()
 }
 
 fn quick(endpoint: Endpoint) -> StreamSettings {

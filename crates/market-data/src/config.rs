@@ -1,10 +1,10 @@
 //! The settings.
 
-use std::net::IpAddr;
 use std::path::Path;
 
 use portcullis_domain::Symbol;
 use portcullis_runtime::config::{self, Problems};
+use portcullis_runtime::venue_link::PlainText;
 use portcullis_runtime::{ConfigError, ServiceArgs};
 use serde::Deserialize;
 use tokio_tungstenite::tungstenite::http::Uri;
@@ -84,16 +84,6 @@ impl Depth {
     }
 }
 
-/// Where the stream may be read without TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PlainText {
-    /// Only from this machine itself.
-    Loopback,
-    /// From anywhere: a simulated exchange on a private network of containers.
-    Anywhere,
-}
-
 /// The checked address of the public stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamAddress(String);
@@ -114,7 +104,7 @@ impl StreamAddress {
         }
         match uri.scheme_str() {
             Some("wss") => {}
-            Some("ws") if plain == PlainText::Anywhere || is_loopback(host) => {}
+            Some("ws") if plain.may_reach(host) => {}
             Some("ws") => {
                 return Err(
                     "leads off this machine without TLS: use wss://, or set plain_text \
@@ -137,14 +127,6 @@ impl StreamAddress {
     pub fn is_encrypted(&self) -> bool {
         self.0.starts_with("wss:")
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 impl Config {

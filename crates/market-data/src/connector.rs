@@ -11,10 +11,10 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use market_data_core::Input;
 use portcullis_domain::Symbol;
-use portcullis_runtime::tracing;
+use portcullis_runtime::{Backoff, tracing, venue_link};
 use portcullis_venue::bybit::reply::read_public;
 use portcullis_wire::Text;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -23,7 +23,6 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{Connector as Tls, MaybeTlsStream, WebSocketStream};
 
-use crate::backoff::Backoff;
 use crate::config::{Depth, StreamAddress};
 
 /// The longest message, in bytes; a snapshot of 500 levels a side has about 20,000.
@@ -113,7 +112,7 @@ impl Connector {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn start(settings: Settings) -> Result<Self, rustls::Error> {
-        let tls = Arc::new(tls()?);
+        let tls = Arc::new(venue_link::tls()?);
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let (sender, mut commands) = mpsc::channel(COMMANDS_MAX);
         tokio::spawn(async move {
@@ -133,16 +132,6 @@ impl Connector {
     pub fn command(&self, command: Command) -> bool {
         self.commands.try_send(command).is_ok()
     }
-}
-
-/// TLS with ring and the roots that Mozilla's programme trusts, compiled in.
-fn tls() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 /// Why a connection ended.

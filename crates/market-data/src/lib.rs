@@ -8,7 +8,6 @@
 //! Deliberately absent: any key of the venue. Whoever takes this service over can lie about prices,
 //! which risk-guard's collar bounds, and nothing else.
 
-mod backoff;
 pub mod config;
 pub mod connector;
 pub mod shell;

@@ -5,10 +5,11 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use market_data::config::{Depth, PlainText, StreamAddress};
+use market_data::config::{Depth, StreamAddress};
 use market_data::connector::{Command, Connector, Event, Order, Settings};
 use market_data_core::{Effect, Input, MarketData};
 use portcullis_domain::{Span, Symbol, Timestamp};
+use portcullis_runtime::venue_link::PlainText;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;

@@ -137,7 +137,7 @@ fn digest(body: &[u8]) -> String {
     text
 }
 
-fn encode(events: &[Event]) -> Result<Vec<u8>, serde_json::Error> {
+pub(crate) fn encode(events: &[Event]) -> Result<Vec<u8>, serde_json::Error> {
     let body = serde_json::to_vec(events)?;
     let mut line = digest(&body).into_bytes();
     line.push(b' ');
@@ -148,7 +148,7 @@ fn encode(events: &[Event]) -> Result<Vec<u8>, serde_json::Error> {
 
 /// The events of all sound lines and how many bytes those are, or the number of the first
 /// damaged line that has a sound one after it.
-fn decode(bytes: &[u8]) -> Result<(Vec<Event>, usize), usize> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<(Vec<Event>, usize), usize> {
     let mut events = Vec::new();
     let mut sound = 0_usize;
     let mut damaged = None;

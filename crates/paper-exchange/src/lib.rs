@@ -28,6 +28,9 @@ mod engine;
 mod exchange;
 mod faults;
 mod feed;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod instrument;
 mod journal;
 mod limits;

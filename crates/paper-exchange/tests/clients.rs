@@ -9,10 +9,10 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
-use support::{Home, KEY, SECRET};
+use support::{Home, KEY, SECRET, wait_for};
 
 fn python() -> PathBuf {
     let python = std::env::var_os("PORTCULLIS_TEST_PYTHON").map_or_else(
@@ -56,18 +56,11 @@ fn grade(name: &str, symbol: &str) {
         .unwrap()
         .write_all(settings.to_string().as_bytes())
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(90);
-    let status = loop {
-        if let Some(status) = client.try_wait().unwrap() {
-            break Some(status);
-        }
-        if Instant::now() > deadline {
-            client.kill().unwrap();
-            client.wait().unwrap();
-            break None;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
+    let status = wait_for(Duration::from_secs(90), || client.try_wait().unwrap());
+    if status.is_none() {
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
     let read = |path: &Path| std::fs::read_to_string(path).unwrap();
     let (said, error) = (read(&said), read(&error));
     assert!(

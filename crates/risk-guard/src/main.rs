@@ -13,8 +13,6 @@ use clap::Parser;
 use portcullis_runtime::exit;
 
 mod config;
-mod counts;
-mod kill;
 mod shell;
 
 fn main() -> ExitCode {

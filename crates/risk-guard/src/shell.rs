@@ -5,21 +5,20 @@ use std::time::{Duration, Instant};
 use portcullis_domain::{KillCause, KillState, Order, Reason};
 use portcullis_runtime::telemetry::Span;
 use portcullis_runtime::{
-    BusError, ConfigError, Fault, Inbox, Latch, Raw, Service, StartError, metrics, tracing,
+    BusError, ConfigError, CountNames, Counts, Fault, Inbox, Latch, Raw, Service, StartError,
+    metrics, policy, tracing,
 };
 use portcullis_wire::messages::{Kill, Notice, Outcome, ServiceStatus};
 use portcullis_wire::principal::RiskGuard;
 use portcullis_wire::subjects::{
     BOOK, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, REPORT, Row, VERDICT,
 };
-use portcullis_wire::{Received, Text, Verified};
+use portcullis_wire::{Received, Text, Verified, kill};
 use risk_guard_core::{Effects, Input, Judgement, RiskGuard as Core};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Arguments, Config};
-use crate::counts::Counts;
-use crate::kill;
 
 /// Execution's licence is one second old at most; three heartbeats may get lost.
 const TICK: Duration = Duration::from_millis(250);
@@ -33,6 +32,14 @@ const ACCOUNTS_WAITING_MAX: usize = 64;
 const NEWS_WAITING_MAX: usize = 4_096;
 /// Orders that wait; they live two seconds.
 const ORDERS_WAITING_MAX: usize = 2_048;
+
+/// What its numbers are called.
+const COUNTS: CountNames = CountNames {
+    passed: "permits",
+    passed_total: "portcullis_risk_guard_permits_total",
+    refusals_total: "portcullis_risk_guard_refusals_total",
+    events_total: "portcullis_risk_guard_events_total",
+};
 
 /// Why the service ended.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +85,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         config,
         latch,
         core,
-        counts: Counts::default(),
+        counts: Counts::new(COUNTS),
         ticks: 0,
         latching: JoinSet::new(),
     };
@@ -186,6 +193,7 @@ impl Shell {
     }
 
     fn publish_status(&self) {
+        policy::show(self.core.agreement());
         let kill = self.core.kill();
         let (ready, detail) = if !self.service.has_room_for_facts() {
             (
@@ -193,7 +201,12 @@ impl Shell {
                 "facts are not being recorded: nothing is judged".to_owned(),
             )
         } else if let Err(reason) = self.core.readiness(self.service.now()) {
-            (false, reason.code().to_owned())
+            let mismatch = self.core.agreement().mismatch();
+            let who_runs_what = mismatch.filter(|_| reason == Reason::PolicyMismatch);
+            (
+                false,
+                who_runs_what.unwrap_or_else(|| reason.code().to_owned()),
+            )
         } else if kill.may_trade() {
             (true, "judging orders".to_owned())
         } else {

@@ -217,7 +217,8 @@ async fn judges_orders_until_it_is_killed_and_stays_killed_over_a_restart() {
         reason: Text::lossy("drill"),
         at: operator.now(),
     };
-    let signer = operator.identity().signing.as_ref().unwrap();
+    let identity = operator.identity();
+    let signer = identity.signing.as_ref().unwrap();
     let foreign = signer.sign(&kill("prod")).unwrap();
     operator.publish(&KILL, None, &foreign, None, None).unwrap();
     others.ask_until(Outcome::Passed).await;

@@ -4,8 +4,10 @@
 //! disconnected until it can deliver it late. So nothing is sent unless the connection stands,
 //! nothing here waits without a time-out, and what the server reports is logged and counted.
 
+mod admission;
 mod connect;
 mod inbox;
+mod rights;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +23,8 @@ use tokio::sync::watch;
 pub use connect::ConnectError;
 pub(crate) use inbox::listen;
 pub use inbox::{Inbox, Raw};
+pub use rights::RightsError;
+pub(crate) use rights::{check, check_against};
 
 use crate::Identity;
 use crate::nats_config::ECHO;
@@ -59,6 +63,12 @@ pub enum BusError {
     /// The name does not fit the subject.
     #[error("subject {0} needs exactly one name")]
     Name(&'static str),
+    /// The identity trusts nobody who could publish there.
+    #[error("nobody is trusted to publish on {0}")]
+    NoPublisher(&'static str),
+    /// What the server lets this principal do is not what the table says.
+    #[error("check what the bus lets one do")]
+    Rights(#[from] RightsError),
     /// The subscription was not taken.
     #[error("listen on {subject}")]
     Listen {
@@ -79,6 +89,52 @@ pub enum BusError {
     Stream(String),
 }
 
+impl BusError {
+    /// Whether starting again without a change could not help.
+    #[must_use]
+    pub const fn is_permanent(&self) -> bool {
+        match self {
+            Self::Rights(error) => error.is_permanent(),
+            Self::NoPublisher(_) => true,
+            Self::Disconnected
+            | Self::Congested
+            | Self::Seal(_)
+            | Self::Random(_)
+            | Self::Send { .. }
+            | Self::OutboxFull(_)
+            | Self::Name(_)
+            | Self::Listen { .. }
+            | Self::Denied(_)
+            | Self::TimedOut
+            | Self::Stream(_) => false,
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn next_step(&self) -> String {
+        match self {
+            Self::Rights(error) => error.next_step(),
+            Self::NoPublisher(_) => {
+                "make the identity anew with a roster that has an operator".into()
+            }
+            Self::Stream(_) => {
+                "provision the streams of facts, then start the service again".into()
+            }
+            Self::Disconnected
+            | Self::Congested
+            | Self::Seal(_)
+            | Self::Random(_)
+            | Self::Send { .. }
+            | Self::OutboxFull(_)
+            | Self::Name(_)
+            | Self::Listen { .. }
+            | Self::Denied(_)
+            | Self::TimedOut => "start the service again".into(),
+        }
+    }
+}
+
 /// A connection. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Bus(Arc<Inner>);
@@ -86,6 +142,8 @@ pub(crate) struct Bus(Arc<Inner>);
 struct Inner {
     client: async_nats::Client,
     principal: PrincipalName,
+    /// Whose commands are listened to, each on a subject of its own.
+    operators: Vec<PrincipalName>,
     /// How often the connection was made; changes with each reconnect.
     connections: watch::Receiver<u64>,
 }
@@ -101,8 +159,17 @@ impl Bus {
         Ok(Self(Arc::new(Inner {
             client,
             principal: identity.name,
+            operators: identity.trust.operators.keys().copied().collect(),
             connections,
         })))
+    }
+
+    pub(crate) fn principal(&self) -> PrincipalName {
+        self.0.principal
+    }
+
+    pub(crate) fn operators(&self) -> &[PrincipalName] {
+        &self.0.operators
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -214,6 +281,16 @@ impl Bus {
         tokio::time::timeout(TIMEOUT, round_trip)
             .await
             .map_err(|_| BusError::TimedOut)?
+    }
+
+    /// Makes the connection anew, with the keys of the present. What is on its way is lost, as it is
+    /// whenever a connection ends.
+    pub(crate) async fn reconnect(&self) -> Result<(), BusError> {
+        match tokio::time::timeout(TIMEOUT, self.0.client.force_reconnect()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(BusError::Disconnected),
+            Err(_) => Err(BusError::TimedOut),
+        }
     }
 
     /// Ends the subscriptions and the connection, in that order.

@@ -1,22 +1,26 @@
 //! A principal on the bus: seals, sends, listens and opens. Strategies and operators are only this;
 //! a [`crate::Service`] is this and more.
 
+mod reload;
+
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
-use portcullis_domain::{EnvelopeId, Hash, Order, Timestamp};
+use portcullis_domain::{EnvelopeId, Hash, Order, PrincipalName, Span, Timestamp};
 use portcullis_wire::messages::{Message, Notice, Permit};
 use portcullis_wire::principal::{Principal, Role};
-use portcullis_wire::subjects::{Row, Subject};
+use portcullis_wire::subjects::{Row, Secrecy, Subject};
 use portcullis_wire::{
-    Context, Header, Received, Refusal, Sealed, Sealer, Text, Verified, Verifier,
+    ContentKey, Context, Header, Received, Refusal, Sealed, Sealer, Text, Verified, Verifier,
 };
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use crate::bus::{self, Bus, BusError, Inbox, Raw};
-use crate::identity::IdentityError;
+use crate::identity::{IdentityError, Trust};
 use crate::random::Random;
 use crate::service::StartError;
 use crate::shutdown::{Ending, Faults, Shutdown};
@@ -24,6 +28,9 @@ use crate::{Clock, Identity, Telemetry};
 
 /// The most refusals a second that are logged and reported; all of them are counted.
 const REFUSALS_A_SECOND: u32 = 10;
+
+/// How often the use of an outdated epoch is reported, for each source; all uses are counted.
+const OUTDATED_REPORTED_EVERY: Span = Span::from_secs(60);
 
 type Report = Box<dyn Fn(Notice) + Send + Sync>;
 
@@ -36,13 +43,17 @@ pub struct Client<P> {
 struct Shared {
     bus: Bus,
     clock: Clock,
-    identity: Identity,
+    /// Exchanged while the process runs; see [`reload`].
+    identity: watch::Sender<Arc<Identity>>,
+    trust: watch::Sender<Trust>,
     telemetry: Telemetry,
     faults: Faults,
     boot: u64,
     sealing: Mutex<Sealing>,
     verifier: Mutex<Verifier>,
     refusals: Mutex<RateLimit>,
+    /// When the use of an outdated epoch was last reported.
+    outdated: Mutex<BTreeMap<PrincipalName, Timestamp>>,
     report: OnceLock<Report>,
 }
 
@@ -78,7 +89,7 @@ impl<P> Clone for Client<P> {
 impl<P> std::fmt::Debug for Client<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
-            .field("name", &self.shared.identity.name)
+            .field("name", &self.shared.identity.borrow().name)
             .finish_non_exhaustive()
     }
 }
@@ -90,7 +101,19 @@ impl<P: Principal> Client<P> {
     /// # Errors
     /// [`StartError`] when the identity is unusable or the bus does not admit it.
     pub async fn connect(identity_folder: &Path, bus_url: &str) -> Result<Self, StartError> {
-        let identity = load_identity::<P>(identity_folder)?;
+        Self::connect_with(identity_folder, None, bus_url).await
+    }
+
+    /// As [`Self::connect`], with the key of the identity's bundle in this file if one is given.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_with(
+        identity_folder: &Path,
+        identity_key: Option<&Path>,
+        bus_url: &str,
+    ) -> Result<Self, StartError> {
+        let identity = load_identity::<P>(identity_folder, identity_key)?;
         let boot = Clock::system().now().0;
         Self::start(
             identity,
@@ -112,13 +135,15 @@ impl<P: Principal> Client<P> {
         let clock = Clock::system();
         let started_at = clock.now();
         let bus = Bus::connect(&identity, bus_url, &faults).await?;
+        bus::check(&bus, &identity).await.map_err(BusError::from)?;
         let (realm, name) = (identity.realm, identity.name);
         let sealer = Sealer::new(realm, name, boot, identity.ring.clone());
         let verifier = Verifier::new(realm, name, started_at, identity.ring.clone());
         let shared = Shared {
             bus,
             clock,
-            identity,
+            trust: watch::Sender::new(identity.trust.clone()),
+            identity: watch::Sender::new(Arc::new(identity)),
             telemetry,
             faults,
             boot,
@@ -128,10 +153,13 @@ impl<P: Principal> Client<P> {
             }),
             verifier: Mutex::new(verifier),
             refusals: Mutex::new(RateLimit::default()),
+            outdated: Mutex::new(BTreeMap::new()),
             report: OnceLock::new(),
         };
+        let shared = Arc::new(shared);
+        reload::watch(&shared, P::ROLE).map_err(StartError::Signals)?;
         Ok(Self {
-            shared: Arc::new(shared),
+            shared,
             principal: PhantomData,
         })
     }
@@ -148,10 +176,25 @@ impl<P: Principal> Client<P> {
         self.shared.clock.now()
     }
 
-    /// Who this is.
+    /// Who this is, with the keys of the present: not to be kept, because keys are exchanged.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
-        &self.shared.identity
+    pub fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.shared.identity.borrow())
+    }
+
+    /// Whose signatures count, and every change of it.
+    #[must_use]
+    pub fn trust(&self) -> watch::Receiver<Trust> {
+        self.shared.trust.subscribe()
+    }
+
+    /// Reads the identity again and goes on with its keys, at once. It happens by itself when the
+    /// bundle's file changes, within a second, and, except for an operator, on SIGHUP.
+    ///
+    /// # Errors
+    /// [`IdentityError`]: the keys stay as they were. It is logged, counted and put on record.
+    pub async fn reload(&self) -> Result<(), IdentityError> {
+        self.shared.reload().await
     }
 
     /// Metrics and traces.
@@ -178,8 +221,9 @@ impl<P: Principal> Client<P> {
         self.shared.faults.shutdown()
     }
 
-    /// Listens on several subjects. What the reader does not take in time, beyond `capacity`
-    /// messages, is dropped, the newest first, and counted in `portcullis_bus_dropped_total`.
+    /// Listens on several subjects, with a lane for each. What the reader does not take in time,
+    /// beyond `capacity` messages of a subject, is dropped, the newest first, and counted in
+    /// `portcullis_bus_dropped_total`. Of commands it is also put on record.
     ///
     /// # Errors
     /// [`BusError`] when a name does not fit its subject, the connection does not stand, or the bus
@@ -189,7 +233,21 @@ impl<P: Principal> Client<P> {
         subjects: &[(&'static Row, Option<&str>)],
         capacity: usize,
     ) -> Result<Inbox, BusError> {
-        let listening = bus::listen(&self.shared.bus, self.shared.clock, subjects, capacity);
+        let reporter = Arc::downgrade(&self.shared);
+        let warn = Box::new(move |notice| {
+            if let Some(shared) = reporter.upgrade()
+                && let Some(report) = shared.report.get()
+            {
+                report(notice);
+            }
+        });
+        let listening = bus::listen(
+            &self.shared.bus,
+            self.shared.clock,
+            subjects,
+            capacity,
+            warn,
+        );
         let mut shutdown = self.shutdown();
         tokio::select! {
             biased;
@@ -214,6 +272,9 @@ impl<P: Principal> Client<P> {
         let opened = self
             .verifier()
             .open(subject, &raw.subject, &raw.bytes, self.now());
+        if let Ok(Received::Fresh(opened) | Received::Duplicate(opened)) = &opened {
+            self.note_epoch(opened);
+        }
         opened
             .map_err(|refusal| self.refuse(refusal, &raw.subject, &raw.bytes))
             .ok()
@@ -227,6 +288,12 @@ impl<P: Principal> Client<P> {
         subject: &str,
     ) -> Option<(Received<Permit>, Received<Order>)> {
         let opened = self.verifier().open_permit(bytes, self.now());
+        if let Ok((permit, order)) = &opened {
+            let (Received::Fresh(permit) | Received::Duplicate(permit)) = permit;
+            let (Received::Fresh(order) | Received::Duplicate(order)) = order;
+            self.note_epoch(permit);
+            self.note_epoch(order);
+        }
         opened
             .map_err(|refusal| self.refuse(refusal, subject, bytes))
             .ok()
@@ -241,7 +308,40 @@ impl<P: Principal> Client<P> {
         subject: &Subject<Q, M>,
         raw: &Raw,
     ) -> Result<Verified<M>, Refusal> {
-        self.verifier().open_fact(subject, &raw.subject, &raw.bytes)
+        let opened = self.verifier().open_fact(subject, &raw.subject, &raw.bytes);
+        opened.inspect(|opened| self.note_epoch(opened))
+    }
+
+    /// Counts a message that was sealed with an epoch that a later one has taken the place of: its
+    /// source has not reloaded, or somebody uses an old copy of its keys.
+    fn note_epoch<M: Message>(&self, opened: &Verified<M>) {
+        if !opened.is_outdated() {
+            return;
+        }
+        let source = opened.source();
+        metrics::counter!("portcullis_outdated_epoch_total", "source" => source.to_string())
+            .increment(1);
+        let now = self.now();
+        let due = {
+            let mut reported = self
+                .shared
+                .outdated
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let last = reported.get(&source).copied();
+            let due = last.is_none_or(|last| now.since(last) >= OUTDATED_REPORTED_EVERY);
+            if due {
+                reported.insert(source, now);
+            }
+            due
+        };
+        if due {
+            let epoch = opened.epoch();
+            tracing::warn!(%source, epoch, "sealed with an outdated epoch");
+            self.shared.warn(&format!(
+                "{source} seals with epoch {epoch}, which a later one has taken the place of"
+            ));
+        }
     }
 
     /// Counts a refused message, logs it and puts it on record. Those who open envelopes through
@@ -367,17 +467,30 @@ impl<P: Principal> Client<P> {
     }
 
     pub(crate) fn sealing(&self) -> MutexGuard<'_, Sealing> {
-        self.shared
-            .sealing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.sealing()
     }
 
     fn verifier(&self) -> MutexGuard<'_, Verifier> {
-        self.shared
-            .verifier
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.verifier()
+    }
+}
+
+impl Shared {
+    fn sealing(&self) -> MutexGuard<'_, Sealing> {
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn verifier(&self) -> MutexGuard<'_, Verifier> {
+        self.verifier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts something that an operator should look at on record, in a service.
+    fn warn(&self, detail: &str) {
+        if let Some(report) = self.report.get() {
+            report(Notice::Warning {
+                detail: Text::lossy(detail),
+            });
+        }
     }
 }
 
@@ -396,6 +509,10 @@ impl Sealing {
             Some(cause) => Context::caused_by(now, id, cause),
             None => Context::first(now, id),
         };
+        if subject.row.secrecy == Secrecy::Confidential {
+            let key = self.random.bytes32().map_err(BusError::Random)?;
+            context.content_key = Some(ContentKey::from_random(key));
+        }
         if let Some(traceparent) = traceparent {
             context.traceparent = traceparent;
         }
@@ -404,8 +521,11 @@ impl Sealing {
 }
 
 /// Loads an identity and makes sure that it is one of this role.
-pub(crate) fn load_identity<P: Principal>(folder: &Path) -> Result<Identity, StartError> {
-    let identity = Identity::load(folder)?;
+pub(crate) fn load_identity<P: Principal>(
+    folder: &Path,
+    key: Option<&Path>,
+) -> Result<Identity, StartError> {
+    let identity = Identity::load_with(folder, key)?;
     if Role::of(&identity.name) == Some(P::ROLE) {
         return Ok(identity);
     }

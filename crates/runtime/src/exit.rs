@@ -164,6 +164,7 @@ fn classify(error: &(dyn Error + 'static)) -> Option<(u8, String)> {
             JournalError::Damaged { .. } => USAGE,
             JournalError::Open { .. }
             | JournalError::InUse(_)
+            | JournalError::Lost { .. }
             | JournalError::Write { .. }
             | JournalError::Length(_)
             | JournalError::Behind

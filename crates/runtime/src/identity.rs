@@ -1,34 +1,44 @@
-//! Who a process is: the folder of keys and certificates that one principal has.
+//! Who a process is: the folder of one principal, whose sealed bundle holds its keys.
 //!
 //! ```text
-//!  identity.toml   realm and name
-//!  ca.pem  client.pem  client.key     admission to the network (mutual TLS)
-//!  nkey.seed                          who one is on the bus
-//!  links.toml                         keys that seal and verify envelopes, this principal's only
-//!  trust.toml                         public keys of audit and of operators
-//!  signing.seed                       Ed25519; audit and operators only
+//!  bundle.sealed   AES-256-GCM, this principal's material only:
+//!                    certificate and NKey       admission to the bus
+//!                    link keys by epoch         seal and verify envelopes
+//!                    public keys it trusts      audit's, the operators', risk-guard's
+//!                    signing seed, named keys   where it has any
+//!  bundle.key      its key; beside it only outside production
 //! ```
 //!
 //! The folder has mode 0700, every file 0600; anything wider is refused.
 
+mod bundle;
+mod certificates;
+mod key_file;
 pub mod make;
+pub mod store;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use portcullis_domain::{Hash, PrincipalName};
-use portcullis_wire::messages::Kill;
+use portcullis_domain::{PrincipalName, Span, Timestamp};
+use portcullis_wire::messages::Signable;
 use portcullis_wire::principal::Role;
-use portcullis_wire::{KeyRing, Link, LinkKey, Realm, Signed, Signer, Verified, Verifying};
-use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use portcullis_wire::{KeyRing, Realm, Signed, SignedError, Signer, Verifying};
+use zeroize::Zeroizing;
 
-use crate::config::ConfigError;
-use crate::secret::{self, SecretError};
-use crate::{config, file};
+pub use bundle::{BUNDLE_FILE, BUNDLE_KEY_FILE, Bundle, BundleLink};
+pub(crate) use bundle::Transport;
+pub use key_file::{KEY_PATH_VARIABLE, REALM_KEY_PATH_VARIABLE, is_production};
 
-const FILE_LENGTH_MAX: usize = 256 << 10;
+use crate::Clock;
+use crate::sealed_file::SealedFileError;
+use crate::secret::SecretError;
+
+/// From this share of its life on, in per cent, a key is warned of.
+pub const AGE_WARNING_PERCENT: u64 = 80;
+/// Beyond this share nothing starts with it in production.
+pub const AGE_LIMIT_PERCENT: u64 = 100;
 
 /// Why an identity folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +58,24 @@ pub enum IdentityError {
     /// One of its files cannot be accepted.
     #[error("read a secret of the identity")]
     Secret(#[from] SecretError),
-    /// One of its files does not say what it should.
-    #[error("read the identity")]
-    Content(#[from] ConfigError),
+    /// The bundle does not open.
+    #[error("open {path}")]
+    Sealed {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: SealedFileError,
+    },
+    /// The bundle could not be written.
+    #[error("write {path}")]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
     /// A value in one of its files makes no sense.
     #[error("{path} {problem}")]
     Value {
@@ -58,6 +83,25 @@ pub enum IdentityError {
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
+    },
+    /// In production the key may not lie where the bundle lies: one copy would take both.
+    #[error("in production the key of a bundle may not lie beside it, as {0} would")]
+    KeyBeside(PathBuf),
+    /// A key was given where the path of its file belongs.
+    #[error("a key was given where the path of its file belongs")]
+    KeyInsteadOfPath,
+    /// In production no secret may be in the environment.
+    #[error("environment variable {0} holds a secret, which production does not allow")]
+    Environment(String),
+    /// In production nothing starts with keys beyond their age.
+    #[error("{what} of {name} is at {percent} % of its life, and production takes no more than {AGE_LIMIT_PERCENT} %")]
+    TooOld {
+        /// Whose.
+        name: PrincipalName,
+        /// Which key.
+        what: &'static str,
+        /// How old it is.
+        percent: u64,
     },
     /// It is the identity of somebody else.
     #[error("{folder} is the identity of {name}, and {role} needs its own")]
@@ -84,22 +128,133 @@ impl IdentityError {
             }
             Self::OpenToOthers(path) => format!("chmod 700 {}", path.display()),
             Self::Secret(error) => error.next_step(),
-            Self::Content(error) => error.next_step(),
+            Self::Sealed { .. } => {
+                "check that the key is that of this bundle; if it is, the file was changed: \
+                 portcullis keys rotate writes it anew"
+                    .into()
+            }
+            Self::Write { path, .. } => format!("make {} writable", path.display()),
             Self::Value { path, .. } => {
                 format!("make the identity that holds {} anew", path.display())
+            }
+            Self::KeyBeside(_) => format!(
+                "hand the key over as a systemd credential, or name its file with --identity-key or \
+                 {KEY_PATH_VARIABLE}, outside the identity's folder"
+            ),
+            Self::KeyInsteadOfPath => format!(
+                "write the key to a file of mode 0600 and give its path to --identity-key or \
+                 {KEY_PATH_VARIABLE}; take the key itself out of there, and rotate it"
+            ),
+            Self::Environment(variable) => format!(
+                "put it into a file of mode 0600 and take {variable} out of the environment"
+            ),
+            Self::TooOld { name, what, .. } => {
+                let command = if *what == CERTIFICATE {
+                    format!("portcullis keys rotate {name}")
+                } else {
+                    "portcullis keys rotate".into()
+                };
+                format!("make new keys: {command}")
             }
             Self::Role { .. } => "give --identity the folder that is named like the service".into(),
         }
     }
 }
 
+const CERTIFICATE: &str = "the certificate";
+const EPOCH: &str = "the epoch of the link keys";
+
 /// Whose signatures count.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     /// Audit's, on receipts and checkpoints.
     pub audit: Option<Verifying>,
     /// Each operator's, on commands.
     pub operators: BTreeMap<PrincipalName, Verifying>,
+    /// Risk-guard's.
+    pub risk_guard: Option<Verifying>,
+    /// While a key is exchanged, the one that is not the author's at present.
+    others: Vec<(PrincipalName, Verifying)>,
+}
+
+impl Trust {
+    /// Every key of an author that counts: one, or two while it is exchanged; the present one first.
+    pub fn keys_of(&self, author: &PrincipalName) -> impl Iterator<Item = Verifying> {
+        let present = match Role::of(author) {
+            Some(Role::Audit) => self.audit,
+            Some(Role::RiskGuard) => self.risk_guard,
+            Some(_) | None => self.operators.get(author).copied(),
+        };
+        let others = self.others.iter().filter(move |(name, _)| name == author);
+        let others: Vec<_> = others.map(|(_, key)| *key).collect();
+        present.into_iter().chain(others)
+    }
+
+    /// The content, if one of the author's keys signed it.
+    ///
+    /// # Errors
+    /// [`SignedError`] when none did.
+    pub fn verify<T: Signable>(
+        &self,
+        author: &PrincipalName,
+        signed: &Signed<T>,
+    ) -> Result<T, SignedError> {
+        let mut outcome = Err(SignedError::Signature);
+        for key in self.keys_of(author) {
+            outcome = signed.verify(&key);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    fn of(bundle: &Bundle, now: Timestamp) -> Self {
+        let mut trust = Self::default();
+        let mut counting: Vec<_> = bundle
+            .trust
+            .iter()
+            .filter(|trusted| trusted.until.is_none_or(|until| now < until))
+            .collect();
+        // The key that its author uses at present last, so that it takes the place of the others.
+        counting.sort_by_key(|trusted| (trusted.from <= now, trusted.from));
+        for trusted in counting {
+            let replaced = match Role::of(&trusted.name) {
+                Some(Role::Audit) => trust.audit.replace(trusted.key),
+                Some(Role::RiskGuard) => trust.risk_guard.replace(trusted.key),
+                Some(_) | None => trust.operators.insert(trusted.name, trusted.key),
+            };
+            trust.others.extend(replaced.map(|key| (trusted.name, key)));
+        }
+        trust
+    }
+}
+
+/// How far something is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// What it is, for people.
+    pub what: &'static str,
+    /// When its life began.
+    pub from: Timestamp,
+    /// When it ends, or should.
+    pub until: Timestamp,
+}
+
+impl Age {
+    /// How much of it is over, in per cent, rounded down.
+    #[must_use]
+    pub const fn percent(&self, now: Timestamp) -> u64 {
+        self.part(now, 100)
+    }
+
+    /// How much of it is over, in parts of `whole`, rounded down.
+    pub(crate) const fn part(&self, now: Timestamp, whole: u64) -> u64 {
+        let life = self.until.since(self.from).0;
+        // A life of nothing is over.
+        let life = if life == 0 { 1 } else { life };
+        now.since(self.from).0.saturating_mul(whole) / life
+    }
 }
 
 /// One principal, with everything it may know.
@@ -112,45 +267,53 @@ pub struct Identity {
     pub ring: KeyRing,
     /// Whose signatures it accepts.
     pub trust: Trust,
-    /// What it signs with, if it signs.
+    /// What it signs with at present, if it signs.
     pub signing: Option<Signer>,
-    transport: Transport,
+    pub(crate) certificate_age: Age,
+    pub(crate) epoch_age: Option<Age>,
+    /// When the same bundle will say something else.
+    pub(crate) next_change: Option<Timestamp>,
+    /// Where it came from.
+    pub(crate) source: Source,
+    secrets: BTreeMap<String, Zeroizing<[u8; 32]>>,
+    transport: CurrentTransport,
 }
 
-impl Identity {
-    /// The kill command in an envelope, if the operator who sealed it also signed it, for this
-    /// deployment.
-    ///
-    /// # Errors
-    /// Why it does not count, in words.
-    pub fn kill_command(&self, verified: &Verified<Signed<Kill>>) -> Result<Kill, &'static str> {
-        let operator = verified.source();
-        let key = self
-            .trust
-            .operators
-            .get(&operator)
-            .ok_or("its operator is not trusted")?;
-        let kill = verified
-            .message()
-            .verify(key)
-            .map_err(|_| "its signature does not hold")?;
-        if kill.operator != operator {
-            return Err("it was signed in the name of another operator");
-        }
-        if kill.realm != self.realm {
-            return Err("it was signed for another realm");
-        }
-        Ok(kill)
+/// Where an identity is read, and read again.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub folder: PathBuf,
+    pub key: Option<PathBuf>,
+}
+
+/// What admits a principal to the bus; the connection asks for it each time that it is made.
+#[derive(Clone)]
+pub(crate) struct CurrentTransport(Arc<RwLock<Arc<Admission>>>);
+
+/// One state of it.
+pub(crate) struct Admission {
+    pub ca: Vec<u8>,
+    pub present: Transport,
+    /// Its predecessor or successor, while one is exchanged for the other.
+    pub other: Option<Transport>,
+}
+
+impl CurrentTransport {
+    fn new(admission: Admission) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(admission))))
     }
-}
 
-/// What admits it to the bus.
-#[derive(Zeroize, ZeroizeOnDrop)]
-struct Transport {
-    ca: Vec<u8>,
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-    nkey_seed: String,
+    pub(crate) fn get(&self) -> Arc<Admission> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says whether anything is different now.
+    fn replace(&self, admission: Arc<Admission>) -> bool {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = current.present != admission.present;
+        *current = admission;
+        changed
+    }
 }
 
 impl std::fmt::Debug for Identity {
@@ -162,178 +325,117 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IdentityToml {
-    realm: Realm,
-    name: PrincipalName,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LinksToml {
-    #[serde(default)]
-    link: Vec<LinkToml>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LinkToml {
-    source: PrincipalName,
-    audience: PrincipalName,
-    epoch: u32,
-    key: String,
-}
-
-impl Drop for LinkToml {
-    fn drop(&mut self) {
-        self.key.zeroize();
-    }
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TrustToml {
-    #[serde(default)]
-    key: Vec<TrustKeyToml>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TrustKeyToml {
-    name: PrincipalName,
-    ed25519: Hash,
-}
-
 impl Identity {
-    /// Reads an identity folder.
+    /// Reads an identity folder, with the key of its bundle from the file that
+    /// [`KEY_PATH_VARIABLE`] names, else from the unit's systemd credential `identity.key`, else,
+    /// outside production, from beside the bundle. The first of them that is there counts.
     ///
     /// # Errors
-    /// [`IdentityError`] when anything in it is missing, open to others, or not this principal's.
+    /// [`IdentityError`] when anything in it is missing, open to others, or not this principal's;
+    /// in a production realm also for keys beyond their age and for secrets in the environment.
     pub fn load(folder: &Path) -> Result<Self, IdentityError> {
-        let open_error = |cause| IdentityError::Open {
-            path: folder.into(),
-            cause,
+        Self::load_with(folder, None)
+    }
+
+    /// As [`Self::load`], with the key in this file if one is given.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(folder: &Path, key: Option<&Path>) -> Result<Self, IdentityError> {
+        let bundle = Bundle::open_with(folder, key)?;
+        key_file::check_environment(bundle.realm)?;
+        let now = Clock::system().now();
+        let source = Source {
+            folder: folder.into(),
+            key: key.map(Path::to_owned),
         };
-        let metadata = fs::metadata(folder).map_err(open_error)?;
-        if file::is_open_to_others(&metadata) {
-            return Err(IdentityError::OpenToOthers(folder.into()));
+        let identity = Self::of(source, &bundle, now)?;
+        for age in identity.ages() {
+            let percent = age.percent(now);
+            if percent >= AGE_WARNING_PERCENT {
+                tracing::warn!(what = age.what, percent, "keys are near the end of their life");
+            }
+            if percent > AGE_LIMIT_PERCENT && is_production(bundle.realm) {
+                return Err(IdentityError::TooOld {
+                    name: bundle.name,
+                    what: age.what,
+                    percent,
+                });
+            }
         }
-        let read = |name: &str| secret::read_secret(&folder.join(name), FILE_LENGTH_MAX);
-        let IdentityToml { realm, name } = toml_of(folder, "identity.toml")?;
+        Ok(identity)
+    }
+
+    fn of(source: Source, bundle: &Bundle, now: Timestamp) -> Result<Self, IdentityError> {
+        let present = bundle.transport_at(now).ok_or(IdentityError::Value {
+            path: source.folder.join(BUNDLE_FILE),
+            problem: "has nothing to log in with".into(),
+        })?;
+        let others = bundle.transports.iter();
+        let other = others.filter(|other| *other != present);
+        let other = other.max_by_key(|other| other.from).cloned();
+        let signing = bundle.signing_at(now);
         Ok(Self {
-            realm,
-            name,
-            ring: ring(folder, name)?,
-            trust: trust(folder)?,
-            signing: signing(folder)?,
-            transport: Transport {
-                ca: read("ca.pem")?.to_vec(),
-                certificate: read("client.pem")?.to_vec(),
-                key: read("client.key")?.to_vec(),
-                nkey_seed: nkey_seed(folder)?,
+            realm: bundle.realm,
+            name: bundle.name,
+            ring: bundle.ring(),
+            trust: Trust::of(bundle, now),
+            signing: signing.map(|signing| Signer::from_seed(&signing.seed)),
+            certificate_age: Age {
+                what: CERTIFICATE,
+                from: present.certificate_from,
+                until: present.certificate_until,
             },
+            epoch_age: epoch_age(bundle),
+            next_change: bundle.next_change(now),
+            source,
+            secrets: bundle.secrets.clone(),
+            transport: CurrentTransport::new(Admission {
+                ca: bundle.ca.clone(),
+                present: present.clone(),
+                other,
+            }),
         })
     }
 
-    pub(crate) fn ca_pem(&self) -> &[u8] {
-        &self.transport.ca
+    /// A key that this principal alone uses: audit's `chain`, the signer's `venue`.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> Option<&[u8; 32]> {
+        self.secrets.get(name).map(|secret| &**secret)
     }
 
-    pub(crate) fn certificate_pem(&self) -> &[u8] {
-        &self.transport.certificate
+    /// How far its certificate and its link keys are in their lives.
+    pub fn ages(&self) -> impl Iterator<Item = Age> {
+        [Some(self.certificate_age), self.epoch_age]
+            .into_iter()
+            .flatten()
     }
 
-    pub(crate) fn key_pem(&self) -> &[u8] {
-        &self.transport.key
+    pub(crate) fn transport(&self) -> &CurrentTransport {
+        &self.transport
     }
 
-    pub(crate) fn nkey_seed(&self) -> &str {
-        &self.transport.nkey_seed
-    }
-}
-
-fn toml_of<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<T, IdentityError> {
-    let path = folder.join(name);
-    let bytes = secret::read_secret(&path, FILE_LENGTH_MAX)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| SecretError::Malformed {
-        path: path.clone(),
-        expected: "text",
-    })?;
-    Ok(config::parse(&path, text)?)
-}
-
-/// A folder that holds keys of links it is not on would let its owner forge them.
-fn ring(folder: &Path, name: PrincipalName) -> Result<KeyRing, IdentityError> {
-    let links: LinksToml = toml_of(folder, "links.toml")?;
-    let value = |problem| IdentityError::Value {
-        path: folder.join("links.toml"),
-        problem,
-    };
-    let mut ring = KeyRing::new();
-    for link in &links.link {
-        let (source, audience) = (link.source, link.audience);
-        if source != name && audience != name {
-            return Err(value(format!(
-                "holds a key of {source} for {audience}, which is neither"
-            )));
-        }
-        let key = secret::parse_hex_key(&link.key).ok_or_else(|| {
-            value(format!(
-                "has a key of {source} for {audience} that is not 64 hexadecimal digits"
-            ))
-        })?;
-        ring.insert(
-            Link { source, audience },
-            link.epoch,
-            &LinkKey::from_bytes(*key),
-        );
-    }
-    Ok(ring)
-}
-
-fn trust(folder: &Path) -> Result<Trust, IdentityError> {
-    let file: TrustToml = toml_of(folder, "trust.toml")?;
-    let value = |problem| IdentityError::Value {
-        path: folder.join("trust.toml"),
-        problem,
-    };
-    let mut trust = Trust::default();
-    for TrustKeyToml { name, ed25519 } in file.key {
-        let key = Verifying::from_bytes(&ed25519.0)
-            .map_err(|_| value(format!("has a key of {name} that is no Ed25519 public key")))?;
-        match Role::of(&name) {
-            Some(Role::Audit) => trust.audit = Some(key),
-            Some(Role::Operator) => {
-                trust.operators.insert(name, key);
-            }
-            Some(_) | None => return Err(value(format!("names {name}, who signs nothing"))),
-        }
-    }
-    Ok(trust)
-}
-
-fn signing(folder: &Path) -> Result<Option<Signer>, IdentityError> {
-    match secret::read_hex_key(&folder.join("signing.seed")) {
-        Ok(seed) => Ok(Some(Signer::from_seed(&seed))),
-        Err(SecretError::Missing(_)) => Ok(None),
-        Err(error) => Err(error.into()),
+    /// Goes on with the connection of an earlier state of the same principal; says whether it has to
+    /// be made anew.
+    pub(crate) fn take_over(&mut self, earlier: &Self) -> bool {
+        let changed = earlier.transport.replace(self.transport.get());
+        self.transport = earlier.transport.clone();
+        changed
     }
 }
 
-fn nkey_seed(folder: &Path) -> Result<String, IdentityError> {
-    let path = folder.join("nkey.seed");
-    let bytes = secret::read_secret(&path, 128)?;
-    let text = std::str::from_utf8(&bytes)
-        .unwrap_or_default()
-        .trim_ascii_end();
-    let seed = Zeroizing::new(text.to_owned());
-    match nkeys::KeyPair::from_seed(&seed) {
-        Ok(_) => Ok((*seed).clone()),
-        Err(_) => Err(SecretError::Malformed {
-            path,
-            expected: "an NKey seed",
-        }
-        .into()),
+/// Of each link's newest epoch the oldest counts.
+fn epoch_age(bundle: &Bundle) -> Option<Age> {
+    let mut newest = BTreeMap::new();
+    for held in &bundle.links {
+        let made_at: &mut Timestamp = newest.entry(held.link).or_default();
+        *made_at = (*made_at).max(held.made_at);
     }
+    let from = newest.into_values().min()?;
+    let until = from.plus(Span(bundle.epoch_life.0));
+    Some(Age {
+        what: EPOCH,
+        from,
+        until,
+    })
 }

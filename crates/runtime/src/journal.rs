@@ -26,13 +26,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use portcullis_domain::KillCause;
 use tokio::sync::oneshot;
 
-use crate::file;
+use crate::{Latch, StateDir, file};
 use writer::Queue;
 
 /// The longest record: a whole frame and a kilobyte around it.
 pub const RECORD_LENGTH_MAX: usize = 65_536 + 1_024;
+/// What is said, and latched, when a journal is missing.
+pub const LOST: &str = "the journal is gone, although the service ran before";
 /// The most bytes that may wait for the disk.
 const QUEUE_LENGTH_MAX: usize = 64 << 20;
 
@@ -42,6 +45,15 @@ pub enum JournalError {
     /// The file cannot be opened, locked or read.
     #[error("open journal {path}")]
     Open {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+    /// It is gone although the service ran before, and the disk does not keep the latch for that.
+    #[error("latch the kill switch, as journal {path} is gone")]
+    Lost {
         /// Which file.
         path: PathBuf,
         /// What the system said.
@@ -85,6 +97,10 @@ impl JournalError {
     pub fn next_step(&self) -> String {
         match self {
             Self::Open { path, .. } => format!("make {} readable and writable", path.display()),
+            Self::Lost { path, .. } => format!(
+                "free or replace the disk that holds {}, and restore the journal from a backup",
+                path.display()
+            ),
             Self::InUse(path) => format!("stop the process that has {} open", path.display()),
             Self::Damaged { path, .. } => {
                 format!(
@@ -100,6 +116,17 @@ impl JournalError {
             Self::Length(_) | Self::Behind | Self::Closed => "start the service again".into(),
         }
     }
+}
+
+/// The journal that a service keeps in its state folder, as it found it at its start.
+#[derive(Debug)]
+pub struct Kept {
+    /// Open for appending.
+    pub journal: Journal,
+    /// Every record in it.
+    pub records: Vec<Vec<u8>>,
+    /// Whether one was there before and is gone: the kill switch is latched then.
+    pub lost: bool,
 }
 
 /// A journal that is open for appending. Dropping it writes what is still waiting.
@@ -155,6 +182,32 @@ impl Journal {
             },
             records,
         ))
+    }
+
+    /// Opens the journal of a service. One that is missing although the service ran before took with
+    /// it what was done before: nobody may take that for a first start, so the kill switch is latched
+    /// on disk before the new file exists.
+    ///
+    /// # Errors
+    /// [`JournalError`] as for [`Journal::open`], and [`JournalError::Lost`].
+    pub fn keep(state: &StateDir, name: &str, latch: &Latch) -> Result<Kept, JournalError> {
+        let path = state.join(name);
+        let lost = state.has_run_before() && !path.exists();
+        if lost {
+            tracing::error!(path = %path.display(), "{LOST}");
+            latch
+                .trigger(KillCause::Inconsistent, LOST)
+                .map_err(|cause| JournalError::Lost {
+                    path: path.clone(),
+                    cause: Arc::new(cause),
+                })?;
+        }
+        let (journal, records) = Self::open(&path)?;
+        Ok(Kept {
+            journal,
+            records,
+            lost,
+        })
     }
 
     /// Appends records, in order. The result resolves once they and everything before them is on
@@ -224,6 +277,19 @@ impl Durable {
                 .unwrap_or(Err(JournalError::Closed)),
             State::Failed(error) => Err(error.unwrap_or(JournalError::Closed)),
         }
+    }
+}
+
+/// What a journal holds, where it ends and how many bytes of a torn tail follow; `None` for a damaged
+/// one. For the fuzz target alone: to open a journal is to make room for more than a megabyte, which
+/// cannot be done for every input.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn scanned(file: &mut File) -> io::Result<Option<(Vec<Vec<u8>>, u64, u64)>> {
+    match scan::scan(file) {
+        Ok(scan::Scanned { records, end, torn }) => Ok(Some((records, end, torn))),
+        Err(scan::ScanError::Damaged(_)) => Ok(None),
+        Err(scan::ScanError::Io(cause)) => Err(cause),
     }
 }
 

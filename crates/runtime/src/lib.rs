@@ -12,10 +12,12 @@
 //! nobody can be made to answer one.
 
 pub mod args;
+mod backoff;
 mod bus;
 pub mod client;
 pub mod clock;
 pub mod config;
+mod counts;
 pub mod exit;
 mod facts;
 mod file;
@@ -28,18 +30,22 @@ mod outbox;
 pub mod policy;
 pub mod provision;
 mod random;
+pub mod sealed_file;
 pub mod secret;
 pub mod service;
 mod shutdown;
 pub mod state;
 pub mod telemetry;
+pub mod venue_link;
 
 pub use args::ServiceArgs;
+pub use backoff::Backoff;
 pub use bus::{BusError, ConnectError, Inbox, Raw};
 pub use bytes::Bytes;
 pub use client::Client;
 pub use clock::Clock;
 pub use config::ConfigError;
+pub use counts::{CountNames, Counts};
 pub use facts::{Acknowledger, FactsConsumer};
 pub use identity::Identity;
 pub use journal::{Durable, Journal, JournalError};

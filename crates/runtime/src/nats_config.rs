@@ -9,14 +9,18 @@
 //! ```text
 //!  EXECUTION ── stream export evt.execution.fill.sample ──▶ AUDIT, RISK_GUARD, BRAIN, … (imports)
 //!      │
-//!      └─ service import evt.execution.fill.sample ──▶ STORE: stream FACTS ── PubAck ──▶ inbox
+//!      └─ service import evt.execution.fill.sample ──▶ STORE: stream FACTS_EXECUTION ── PubAck ──▶ inbox
 //!
-//!  AUDIT ── service import JS.STORE.API.CONSUMER.… ──▶ STORE: consumer `audit` of FACTS
+//!  AUDIT ── service import JS.STORE.API.CONSUMER.… ──▶ STORE: consumer `audit` of FACTS_EXECUTION
 //! ```
 //!
 //! One publish on a fact's subject does both; the tests prove it against the real server. Commands
 //! and data travel by stream exports alone, one way. No service answers a reply subject.
+//!
+//! Each source has a stream of facts of its own: what one fills, or what message ids it uses up, is
+//! no other's loss.
 
+mod account;
 mod render;
 mod roster;
 
@@ -24,18 +28,25 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use portcullis_domain::PrincipalName;
+use portcullis_domain::{Hash, PrincipalName};
 use portcullis_wire::Link;
 use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{Delivery, Row, TABLE, Variable};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::server::ParsedCertificate;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub(crate) use account::Account;
 pub use roster::{OperatorId, Roster, RosterError, development_roster};
 
-/// The stream that captures every fact.
-pub const FACTS_STREAM: &str = "FACTS";
-/// Its one consumer.
+/// What the name of each stream of facts begins with; its source's account follows.
+pub const FACTS_PREFIX: &str = "FACTS_";
+/// The one consumer of each of them.
 pub const FACTS_CONSUMER: &str = "audit";
-/// Who creates the stream and its consumer, once, and does nothing else.
+/// Who creates the streams and their consumers, once, and does nothing else.
 pub const PROVISIONER: &str = "provisioner";
 /// Who may ask the server how it is, and does nothing else.
 pub const MONITOR: &str = "monitor";
@@ -45,8 +56,19 @@ pub(crate) const ECHO: &str = "echo";
 /// Under this name the consumer's interface is imported: an import under its own name would be
 /// answered by the importing account, which has no streams.
 pub(crate) const STORE_API: &str = "JS.STORE.API";
-/// The most bytes of facts the stream holds; then it refuses more, and no order goes out.
+/// Whoever asks here is told which permissions the server gave it.
+pub(crate) const USER_INFO: &str = "$SYS.REQ.USER.INFO";
+/// What the server's disk gives to facts: the sum of all shares.
 pub const FACTS_BYTES_MAX: i64 = 4 << 30;
+/// The most bytes of facts of each source; then its stream refuses more. Execution says the most,
+/// and what it says matters the most.
+const FACTS_SHARES: [(Role, i64); 5] = [
+    (Role::Execution, 2_048 << 20),
+    (Role::RiskGuard, 768 << 20),
+    (Role::Signer, 512 << 20),
+    (Role::Brain, 512 << 20),
+    (Role::MarketData, 256 << 20),
+];
 
 /// What the configuration says beside accounts.
 #[derive(Clone, Debug)]
@@ -69,6 +91,31 @@ pub struct NatsSettings {
     pub log_file: Option<PathBuf>,
 }
 
+/// What admits a principal: neither half is enough without the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicIdentity {
+    /// Its public NKey.
+    pub nkey: String,
+    /// The pin of its certificate, as [`certificate_pin`] makes it.
+    pub certificate_pin: Hash,
+}
+
+/// Who is admitted, by name: two identities while one replaces the other, none for whoever is
+/// revoked.
+pub type Credentials = BTreeMap<PrincipalName, Vec<PublicIdentity>>;
+
+/// The pin of a certificate (PEM): the SHA-256 of its public key as it stands in the certificate
+/// (DER of `SubjectPublicKeyInfo`), which is what the server compares. `None` when it is no
+/// certificate.
+#[must_use]
+pub fn certificate_pin(certificate_pem: &[u8]) -> Option<Hash> {
+    let certificate = CertificateDer::from_pem_slice(certificate_pem).ok()?;
+    let parsed = ParsedCertificate::try_from(&certificate).ok()?;
+    let key = parsed.subject_public_key_info();
+    Some(Hash(Sha256::digest(key.as_ref()).into()))
+}
+
 /// Why no configuration was written.
 #[derive(Debug, thiserror::Error)]
 pub enum NatsConfigError {
@@ -78,6 +125,9 @@ pub enum NatsConfigError {
     /// A key is not a public user key.
     #[error("NKey of {0} is not a public user key")]
     Key(PrincipalName),
+    /// The server's monitoring has no authentication.
+    #[error("monitoring on {0} can be read by others: it must listen on loopback")]
+    Monitoring(SocketAddr),
     /// A path cannot be written into the configuration.
     #[error("path {0} has characters that cannot stand in a configuration")]
     Path(PathBuf),
@@ -122,25 +172,73 @@ pub fn links(roster: &Roster) -> Vec<Link> {
     links
 }
 
-/// Every subject that the stream of facts captures, in order.
-#[must_use]
-pub fn fact_subjects(roster: &Roster) -> Vec<String> {
-    let facts = TABLE.iter().filter(|row| row.delivery == Delivery::Stream);
-    let mut subjects: Vec<_> = facts.flat_map(|row| subjects_of(row, roster)).collect();
-    subjects.sort();
-    subjects
+/// A stream that captures the facts of one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactsStream {
+    /// Whose facts.
+    pub source: Role,
+    /// Its name.
+    pub name: String,
+    /// Every subject that it captures, in order.
+    pub subjects: Vec<String>,
+    /// The most bytes that it holds.
+    pub bytes_max: i64,
 }
 
-/// The server's configuration. The same arguments give the same text.
+/// The name of the stream of a source's facts.
+#[must_use]
+pub fn facts_stream_of(source: Role) -> String {
+    let account = source.name().to_ascii_uppercase().replace('-', "_");
+    format!("{FACTS_PREFIX}{account}")
+}
+
+/// The sources of facts, execution first: its facts are what receipts are given for.
+pub fn facts_sources() -> impl Iterator<Item = Role> {
+    FACTS_SHARES.iter().map(|(source, _)| *source)
+}
+
+/// Every stream of facts, in the order of [`facts_sources`].
+#[must_use]
+pub fn facts_streams(roster: &Roster) -> Vec<FactsStream> {
+    let stream = |(source, bytes_max): (Role, i64)| {
+        let own = |row: &&&Row| row.delivery == Delivery::Stream && row.publisher == source;
+        let rows = TABLE.iter().filter(own);
+        let mut subjects: Vec<_> = rows.flat_map(|row| subjects_of(row, roster)).collect();
+        subjects.sort();
+        FactsStream {
+            source,
+            name: facts_stream_of(source),
+            subjects,
+            bytes_max,
+        }
+    };
+    FACTS_SHARES.into_iter().map(stream).collect()
+}
+
+/// What a reader subscribes to for a publisher's subject. Where several principals publish on one
+/// subject, each comes under its own name, which the server writes: one's flood fills the queue of
+/// that one, and who it was cannot be disputed.
+#[must_use]
+pub fn heard_as(row: &Row, subject: &str, publisher: &PrincipalName) -> String {
+    if row.publisher.is_plural() && row.variable == Variable::None {
+        format!("{subject}.{publisher}")
+    } else {
+        subject.into()
+    }
+}
+
+/// The server's configuration. The same arguments give the same text. A principal may have several
+/// NKeys, while one is exchanged for another; one that has none, because it was revoked, may not log
+/// in.
 ///
 /// # Errors
 /// [`NatsConfigError`] when a key is missing or a path cannot be written.
 pub fn nats_config(
     roster: &Roster,
-    nkeys: &BTreeMap<PrincipalName, String>,
+    credentials: &Credentials,
     settings: &NatsSettings,
 ) -> Result<String, NatsConfigError> {
-    render::config(roster, nkeys, settings)
+    render::config(roster, credentials, settings)
 }
 
 /// The concrete subjects of a line of the table.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  fact ──▶ queue ──▶ bus ──▶ subscribers (now)
-//!             ▲         └───▶ stream FACTS ──▶ PubAck to our own inbox ──┐
+//!             ▲         └───▶ own stream ──▶ PubAck to our own inbox ────┐
 //!             └──────────────── forgotten only then ◀───────────────────┘
 //! ```
 //!
@@ -19,11 +19,12 @@ use async_nats::Subscriber;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use portcullis_wire::Sealed;
+use portcullis_wire::principal::Role;
 use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 
 use crate::bus::{Bus, BusError};
-use crate::nats_config::FACTS_STREAM;
+use crate::nats_config::facts_stream_of;
 
 /// The most facts that may wait: beyond that the service must refuse new work.
 pub(crate) const WAITING_MAX: usize = 8_192;
@@ -41,6 +42,8 @@ pub(crate) struct Outbox(Arc<Shared>);
 
 struct Shared {
     bus: Bus,
+    /// The stream that captures what this principal says.
+    stream: String,
     inbox: String,
     state: Mutex<State>,
     wake: Notify,
@@ -119,13 +122,14 @@ struct AnswerError {
 }
 
 impl Outbox {
-    pub(crate) async fn start(bus: Bus) -> Result<Self, BusError> {
+    pub(crate) async fn start(bus: Bus, source: Role) -> Result<Self, BusError> {
         let inbox = bus.inbox();
         let answers = bus.subscribe(format!("{inbox}.*")).await?;
         bus.flush().await?;
         let connections = bus.connections();
         let outbox = Self(Arc::new(Shared {
             bus,
+            stream: facts_stream_of(source),
             inbox,
             state: Mutex::default(),
             wake: Notify::new(),
@@ -291,7 +295,7 @@ impl Outbox {
             state.pause_until = Instant::now().checked_add(REFUSED_PAUSE);
             return;
         }
-        if answer.stream != FACTS_STREAM {
+        if answer.stream != self.0.stream {
             return;
         }
         if answer.duplicate && !entry.repeated {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use portcullis_domain::Hash;
+use portcullis_wire::agreement::Agreement;
 use portcullis_wire::codec;
 use portcullis_wire::messages::RiskPolicy;
 use sha2::{Digest, Sha256};
@@ -30,6 +31,14 @@ pub fn load(path: &Path) -> Result<(RiskPolicy, Hash), ConfigError> {
 /// [`codec::CodecError`] for a policy that does not encode.
 pub fn hash(policy: &RiskPolicy) -> Result<Hash, codec::CodecError> {
     Ok(Hash(Sha256::digest(codec::encode(policy)?).into()))
+}
+
+/// Shows in the metrics who runs another policy.
+pub fn show(agreement: &Agreement) {
+    for (service, agrees) in agreement.others() {
+        let mismatch = if agrees { 0.0 } else { 1.0 };
+        metrics::gauge!("portcullis_policy_mismatch", "service" => service.name()).set(mismatch);
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Creates the stream of facts and its one consumer. Run once for a deployment, and as often as one
+//! Creates the streams of facts and the one consumer of each. Run once for a deployment, and as often as one
 //! likes: what exists is compared, never changed and never deleted.
 
 use std::path::Path;
@@ -9,9 +9,9 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use async_nats::jetstream::{self, ErrorCode};
 
 use crate::Identity;
-use crate::bus::{Bus, BusError, ConnectError, TIMEOUT};
+use crate::bus::{self, Bus, BusError, ConnectError, RightsError, TIMEOUT};
 use crate::identity::IdentityError;
-use crate::nats_config::{FACTS_BYTES_MAX, FACTS_CONSUMER, FACTS_STREAM, Roster, fact_subjects};
+use crate::nats_config::{FACTS_CONSUMER, FactsStream, Roster, facts_streams};
 use crate::shutdown::Faults;
 
 /// A fact that audit has not taken in this time is beyond help.
@@ -23,7 +23,7 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 /// this long afterwards.
 const ACK_WAIT: Duration = Duration::from_secs(5);
 
-/// Why the stream of facts is not as it must be.
+/// Why a stream of facts is not as it must be.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
     /// The provisioner's identity is not usable.
@@ -32,6 +32,9 @@ pub enum ProvisionError {
     /// The bus is not there, or does not admit the provisioner.
     #[error("join the bus")]
     Connect(#[from] ConnectError),
+    /// What the bus lets the provisioner do is not what it must.
+    #[error("check what the bus lets one do")]
+    Rights(#[from] RightsError),
     /// The bus did not answer, or refused.
     #[error("{action}: {problem}")]
     Refused {
@@ -43,8 +46,8 @@ pub enum ProvisionError {
     /// Something of that name exists and is different.
     #[error("{what} exists with another {difference}")]
     Differs {
-        /// The stream or the consumer.
-        what: &'static str,
+        /// The stream, or its consumer.
+        what: String,
         /// In what it differs.
         difference: String,
     },
@@ -57,9 +60,10 @@ impl ProvisionError {
         match self {
             Self::Identity(error) => error.next_step(),
             Self::Connect(error) => error.next_step(),
+            Self::Rights(error) => error.next_step(),
             Self::Refused { .. } => "look into the log of the bus server".into(),
             Self::Differs { .. } => {
-                "keep a copy of the stream's folder, then start with an empty one: the roster or \
+                "keep a copy of the streams' folder, then start with an empty one: the roster or \
                  the version changed what is recorded"
                     .into()
             }
@@ -76,7 +80,7 @@ impl From<BusError> for ProvisionError {
     }
 }
 
-/// Creates the stream of facts and its consumer with the provisioner's identity, or makes sure that
+/// Creates the streams of facts and their consumers with the provisioner's identity, or makes sure that
 /// they are what they must be.
 ///
 /// # Errors
@@ -88,7 +92,10 @@ pub async fn provision(
 ) -> Result<(), ProvisionError> {
     let identity = Identity::load(identity_folder)?;
     let bus = Bus::connect(&identity, bus_url, &Faults::new()).await?;
-    let outcome = create(&bus, roster).await;
+    let outcome = match bus::check_against(&bus, roster).await {
+        Ok(()) => create(&bus, roster).await,
+        Err(error) => Err(error.into()),
+    };
     bus.close().await;
     outcome
 }
@@ -96,38 +103,41 @@ pub async fn provision(
 async fn create(bus: &Bus, roster: &Roster) -> Result<(), ProvisionError> {
     let mut context = jetstream::new(bus.client().clone());
     context.set_timeout(TIMEOUT);
-    let wanted = stream_config(roster);
-    let stream = match timed("read the stream", context.get_stream(FACTS_STREAM)).await? {
+    for stream in facts_streams(roster) {
+        create_one(&context, &stream).await?;
+    }
+    Ok(())
+}
+
+async fn create_one(
+    context: &jetstream::Context,
+    facts: &FactsStream,
+) -> Result<(), ProvisionError> {
+    let wanted = stream_config(facts);
+    let stream = match timed("read a stream", context.get_stream(&facts.name)).await? {
         Ok(stream) => stream,
         Err(error) if is_missing(&error) => {
-            match timed("create the stream", context.create_stream(wanted.clone())).await? {
+            match timed("create a stream", context.create_stream(wanted.clone())).await? {
                 Ok(stream) => stream,
-                Err(error) => return Err(refused("create the stream", &error)),
+                Err(error) => return Err(refused("create a stream", &error)),
             }
         }
-        Err(error) => return Err(refused("read the stream", &error)),
+        Err(error) => return Err(refused("read a stream", &error)),
     };
-    compare_streams(&wanted, &stream.cached_info().config)?;
+    compare_streams(&facts.name, &wanted, &stream.cached_info().config)?;
 
     let wanted = consumer_config();
     let found: Result<PullConsumer, _> =
-        timed("read the consumer", stream.get_consumer(FACTS_CONSUMER)).await?;
+        timed("read a consumer", stream.get_consumer(FACTS_CONSUMER)).await?;
     let consumer = match found {
         Ok(consumer) => consumer,
         // The server says 404, and the library passes it on as text only.
-        Err(_) => {
-            match timed(
-                "create the consumer",
-                stream.create_consumer(wanted.clone()),
-            )
-            .await?
-            {
-                Ok(consumer) => consumer,
-                Err(error) => return Err(refused("create the consumer", &error)),
-            }
-        }
+        Err(_) => match timed("create a consumer", stream.create_consumer(wanted.clone())).await? {
+            Ok(consumer) => consumer,
+            Err(error) => return Err(refused("create a consumer", &error)),
+        },
     };
-    compare_consumers(&wanted, &consumer.cached_info().config)
+    compare_consumers(&facts.name, &wanted, &consumer.cached_info().config)
 }
 
 async fn timed<T>(
@@ -158,14 +168,15 @@ fn is_missing(error: &jetstream::context::GetStreamError) -> bool {
 }
 
 /// Nothing can be taken out of it, and when it is full it takes no more: then no order goes out.
-fn stream_config(roster: &Roster) -> Config {
+fn stream_config(facts: &FactsStream) -> Config {
     Config {
-        name: FACTS_STREAM.into(),
-        subjects: fact_subjects(roster),
+        name: facts.name.clone(),
+        subjects: facts.subjects.clone(),
         storage: StorageType::File,
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::New,
-        max_bytes: FACTS_BYTES_MAX,
+        max_bytes: facts.bytes_max,
+        max_consumers: 1,
         max_age: AGE_MAX,
         duplicate_window: DUPLICATE_WINDOW,
         deny_delete: true,
@@ -189,7 +200,7 @@ fn consumer_config() -> pull::Config {
     }
 }
 
-fn compare_streams(wanted: &Config, found: &Config) -> Result<(), ProvisionError> {
+fn compare_streams(name: &str, wanted: &Config, found: &Config) -> Result<(), ProvisionError> {
     let mut subjects = found.subjects.clone();
     subjects.sort();
     let same = [
@@ -200,6 +211,7 @@ fn compare_streams(wanted: &Config, found: &Config) -> Result<(), ProvisionError
         ("max_bytes", wanted.max_bytes == found.max_bytes),
         ("max_age", wanted.max_age == found.max_age),
         ("max_messages", found.max_messages <= 0),
+        ("max_consumers", wanted.max_consumers == found.max_consumers),
         (
             "duplicate_window",
             wanted.duplicate_window == found.duplicate_window,
@@ -209,10 +221,20 @@ fn compare_streams(wanted: &Config, found: &Config) -> Result<(), ProvisionError
         ("sealed", !found.sealed),
         ("republish", found.republish.is_none()),
     ];
-    differing("the stream", &same)
+    differing(format!("stream {name}"), &same)
+}
+
+/// Whether a consumer is as it was made. Its reader asks too: a filter that somebody added with the
+/// provisioner's identity would hide facts.
+pub(crate) fn check_consumer(
+    stream: &str,
+    found: &jetstream::consumer::Config,
+) -> Result<(), ProvisionError> {
+    compare_consumers(stream, &consumer_config(), found)
 }
 
 fn compare_consumers(
+    name: &str,
     wanted: &pull::Config,
     found: &jetstream::consumer::Config,
 ) -> Result<(), ProvisionError> {
@@ -231,10 +253,10 @@ fn compare_consumers(
         ("max_deliver", found.max_deliver <= 0),
         ("ack_wait", wanted.ack_wait == found.ack_wait),
     ];
-    differing("the consumer", &same)
+    differing(format!("the consumer of {name}"), &same)
 }
 
-fn differing(what: &'static str, same: &[(&str, bool)]) -> Result<(), ProvisionError> {
+fn differing(what: String, same: &[(&str, bool)]) -> Result<(), ProvisionError> {
     let differences: Vec<_> = same
         .iter()
         .filter(|(_, same)| !same)

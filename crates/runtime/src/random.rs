@@ -31,6 +31,15 @@ impl Random {
         self.used = end;
         Ok(bytes)
     }
+
+    /// Thirty-two bytes nobody has seen.
+    pub(crate) fn bytes32(&mut self) -> Result<[u8; 32], getrandom::Error> {
+        let mut bytes = [0; 32];
+        for half in bytes.chunks_exact_mut(16) {
+            half.copy_from_slice(&self.bytes16()?);
+        }
+        Ok(bytes)
+    }
 }
 
 /// A fresh, unguessable id.

@@ -1,12 +1,16 @@
 //! Reads secrets from files. A secret is never an argument or an environment variable.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use crate::file;
+
+/// 64 digits, and room for a line end.
+const HEX_KEY_LENGTH_MAX: usize = 128;
 
 /// Why a secret file was not accepted. No variant holds any of its bytes.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +86,16 @@ impl SecretError {
 /// # Errors
 /// [`SecretError`] when the file is missing, readable by anybody but its owner, empty or too long.
 pub fn read_secret(path: &Path, length_max: usize) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    read_secret_where(path, length_max, |metadata| {
+        !file::is_open_to_others(metadata)
+    })
+}
+
+fn read_secret_where(
+    path: &Path,
+    length_max: usize,
+    is_closed: impl FnOnce(&Metadata) -> bool,
+) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let read_error = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotFound => SecretError::Missing(path.into()),
         _ => SecretError::Read {
@@ -95,8 +109,8 @@ pub fn read_secret(path: &Path, length_max: usize) -> Result<Zeroizing<Vec<u8>>,
     if !metadata.is_file() {
         return Err(SecretError::NotAFile(path.into()));
     }
-    if file::is_open_to_others(&metadata) {
-        let mode = std::os::unix::fs::MetadataExt::mode(&metadata) & 0o7777;
+    if !is_closed(&metadata) {
+        let mode = metadata.mode() & 0o7777;
         return Err(SecretError::OpenToOthers {
             path: path.into(),
             mode,
@@ -120,8 +134,22 @@ pub fn read_secret(path: &Path, length_max: usize) -> Result<Zeroizing<Vec<u8>>,
 /// # Errors
 /// As [`read_secret`], and [`SecretError::Malformed`] when it is anything else.
 pub fn read_hex_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, SecretError> {
-    let bytes = read_secret(path, 128)?;
-    std::str::from_utf8(&bytes)
+    hex_key(path, &read_secret(path, HEX_KEY_LENGTH_MAX)?)
+}
+
+/// As [`read_hex_key`], for a credential that systemd handed to the unit. Where it gives the unit's
+/// user access by an access control list, the mode shows that as a right of the group; the file is
+/// then root's, and so is its group.
+pub(crate) fn read_credential_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, SecretError> {
+    let is_closed = |metadata: &Metadata| {
+        let of_root = metadata.uid() == 0 && metadata.gid() == 0 && metadata.mode() & 0o037 == 0;
+        of_root || !file::is_open_to_others(metadata)
+    };
+    hex_key(path, &read_secret_where(path, HEX_KEY_LENGTH_MAX, is_closed)?)
+}
+
+fn hex_key(path: &Path, bytes: &[u8]) -> Result<Zeroizing<[u8; 32]>, SecretError> {
+    std::str::from_utf8(bytes)
         .ok()
         .and_then(|text| parse_hex_key(text.trim_ascii_end()))
         .ok_or_else(|| SecretError::Malformed {

@@ -127,7 +127,8 @@ impl StartError {
                 | StateError::BootDamaged(_) => true,
             },
             Self::Connect(error) => error.is_permanent(),
-            Self::Bus(_) | Self::Signals(_) => false,
+            Self::Bus(error) => error.is_permanent(),
+            Self::Signals(_) => false,
         }
     }
 
@@ -139,7 +140,8 @@ impl StartError {
             Self::Identity(error) => error.next_step(),
             Self::State(error) => error.next_step(),
             Self::Connect(error) => error.next_step(),
-            Self::Bus(_) | Self::Signals(_) => "start the service again".into(),
+            Self::Bus(error) => error.next_step(),
+            Self::Signals(_) => "start the service again".into(),
             Self::Health { address, .. } => {
                 format!(
                     "free {address}, or give --health another address (port 0 lets the system choose)"
@@ -198,7 +200,7 @@ impl<P: ServiceRole> Service<P> {
     /// # Errors
     /// [`StartError`], which says what to do.
     pub async fn start(args: &ServiceArgs) -> Result<(Self, StateDir), StartError> {
-        let identity = client::load_identity::<P>(&args.identity)?;
+        let identity = client::load_identity::<P>(&args.identity, args.identity_key.as_deref())?;
         let state = StateDir::open(&args.state)?;
         let boot = state.boot_number()?;
         let telemetry = match &args.otlp {
@@ -217,7 +219,7 @@ impl<P: ServiceRole> Service<P> {
         shutdown::watch_signals(faults.clone()).map_err(StartError::Signals)?;
         let client = Client::start(identity, &args.bus, boot, telemetry, faults.clone()).await?;
         tokio::spawn(clock::watch(*client.clock(), faults));
-        let outbox = Outbox::start(client.bus().clone()).await?;
+        let outbox = Outbox::start(client.bus().clone(), P::ROLE).await?;
         health.watch(client.bus().clone());
         let shared = Shared {
             outbox,

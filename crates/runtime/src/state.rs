@@ -152,7 +152,9 @@ impl StateDir {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => 0,
             Err(cause) => return Err(boot_error(cause)),
         };
-        let next = Clock::system().now().0.max(u64::saturating_add(last, 1));
+        // After the largest number there is no larger one, and the same one again is never right.
+        let after = u64::checked_add(last, 1).ok_or_else(|| StateError::BootDamaged(path.clone()))?;
+        let next = Clock::system().now().0.max(after);
         file::replace(&path, format!("{next}\n").as_bytes()).map_err(boot_error)?;
         Ok(next)
     }
@@ -190,6 +192,7 @@ mod tests {
             "x\n",
             "-1\n",
             "99999999999999999999999999999999999999\n",
+            "18446744073709551615\n",
         ] {
             fs::write(state.join(BOOT_FILE), text).unwrap();
             let error = state.boot_number().unwrap_err();

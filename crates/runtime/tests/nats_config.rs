@@ -4,13 +4,12 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use portcullis_domain::{PrincipalName, StrategyId, Symbol};
+use portcullis_domain::{Hash, PrincipalName, StrategyId, Symbol};
 use portcullis_runtime::nats_config::{
-    MONITOR, NatsConfigError, NatsSettings, OperatorId, PROVISIONER, Roster, development_roster,
-    links, nats_config, principals,
+    Credentials, MONITOR, NatsConfigError, NatsSettings, OperatorId, PROVISIONER, PublicIdentity,
+    Roster, certificate_pin, development_roster, facts_streams, links, nats_config, principals,
 };
 use portcullis_wire::Realm;
 
@@ -28,16 +27,21 @@ fn settings() -> NatsSettings {
 }
 
 /// The same keys in every run; their seeds are known to everybody.
-fn keys(roster: &Roster) -> BTreeMap<PrincipalName, String> {
+fn keys(roster: &Roster) -> Credentials {
     let fixed = [PROVISIONER, MONITOR].map(|name| PrincipalName::new(name).unwrap());
     let names = principals(roster).into_iter().chain(fixed);
     names
         .zip(1_u8..)
-        .map(|(name, number)| {
-            let key = nkeys::KeyPair::new_from_raw(nkeys::KeyPairType::User, [number; 32]).unwrap();
-            (name, key.public_key())
-        })
+        .map(|(name, number)| (name, vec![identity(number)]))
         .collect()
+}
+
+fn identity(number: u8) -> PublicIdentity {
+    let key = nkeys::KeyPair::new_from_raw(nkeys::KeyPairType::User, [number; 32]).unwrap();
+    PublicIdentity {
+        nkey: key.public_key(),
+        certificate_pin: Hash([number; 32]),
+    }
 }
 
 fn generated(roster: &Roster) -> String {
@@ -98,8 +102,11 @@ fn nothing_is_allowed_by_a_wildcard_but_inboxes_and_acknowledgements() {
                 .strip_prefix("_INBOX.")
                 .and_then(|rest| rest.strip_suffix(".>"));
             let own_inbox = inbox.is_some_and(|name| PrincipalName::new(name).is_ok());
-            let acknowledgement =
-                ["$JS.ACK.FACTS.audit.>", "$JS.ACK.*.*.FACTS.audit.>"].contains(&subject);
+            let acknowledgement = facts_streams(&roster).iter().any(|stream| {
+                let name = &stream.name;
+                subject == format!("$JS.ACK.{name}.audit.>")
+                    || subject == format!("$JS.ACK.*.*.{name}.audit.>")
+            });
             assert!(own_inbox || acknowledgement || subject == ">", "{subject}");
         }
         for line in text.lines().filter(|line| line.contains("\">\"")) {
@@ -140,7 +147,39 @@ fn every_user_has_both_halves_of_its_permissions() {
 }
 
 #[test]
-fn a_key_that_is_missing_or_none_and_a_path_that_breaks_out_are_refused() {
+fn a_principal_has_a_user_for_each_of_its_keys_and_none_when_it_is_revoked() {
+    let roster = development_roster();
+    let brain = PrincipalName::new("brain").unwrap();
+    let mut credentials = keys(&roster);
+    let users = |credentials: &Credentials| {
+        let text = nats_config(&roster, credentials, &settings()).unwrap();
+        let brains = text.split("\n  BRAIN {").nth(1).unwrap();
+        let brains = brains.split("\n  }").next().unwrap();
+        let pins = text.split("pinned_certs: [").nth(1).unwrap();
+        let pins = pins.split(']').next().unwrap().matches('"').count() / 2;
+        (brains.matches("nkey: U").count(), pins)
+    };
+    let everybody = principals(&roster).len() + 2;
+    assert_eq!(users(&credentials), (1, everybody));
+    let own = credentials.get_mut(&brain).unwrap();
+    own.push(identity(200));
+    assert_eq!(users(&credentials), (2, everybody + 1));
+    credentials.insert(brain, Vec::new());
+    assert_eq!(users(&credentials), (0, everybody - 1));
+}
+
+/// With what another implementation says of the same certificate: `openssl x509 -pubkey -noout |
+/// openssl pkey -pubin -outform DER | sha256sum`.
+#[test]
+fn a_pin_is_the_digest_of_the_public_key_as_the_certificate_has_it() {
+    let pem = include_bytes!("certificates/pinned.pem");
+    let pin = certificate_pin(pem).unwrap().to_string();
+    assert_eq!(pin, include_str!("certificates/pinned.sha256").trim());
+    assert_eq!(certificate_pin(b"no certificate"), None);
+}
+
+#[test]
+fn what_is_no_key_or_breaks_out_or_opens_monitoring_is_refused() {
     let roster = development_roster();
     let brain = PrincipalName::new("brain").unwrap();
     let mut without = keys(&roster);
@@ -153,10 +192,23 @@ fn a_key_that_is_missing_or_none_and_a_path_that_breaks_out_are_refused() {
     let account = nkeys::KeyPair::new_account().public_key();
     for bad in ["", "U", "UABC }", &account] {
         let mut keys = keys(&roster);
-        keys.insert(brain, bad.into());
+        let mut one = identity(1);
+        one.nkey = bad.into();
+        keys.insert(brain, vec![identity(200), one]);
         let error = nats_config(&roster, &keys, &settings()).unwrap_err();
         assert!(
             matches!(error, NatsConfigError::Key(name) if name == brain),
+            "{bad:?}: {error}"
+        );
+    }
+    for bad in ["0.0.0.0:8222", "10.0.0.1:8222", "[::]:8222"] {
+        let settings = NatsSettings {
+            http: Some(bad.parse().unwrap()),
+            ..settings()
+        };
+        let error = nats_config(&roster, &keys(&roster), &settings).unwrap_err();
+        assert!(
+            matches!(error, NatsConfigError::Monitoring(_)),
             "{bad:?}: {error}"
         );
     }

@@ -176,7 +176,7 @@ impl Trader {
         let span = self.client.telemetry().span("propose", "");
         let sent = self
             .client
-            .publish(&PROPOSAL, None, &proposal, None, Some(span.traceparent()));
+            .publish(&PROPOSAL, Some(self.strategy.as_str()), &proposal, None, Some(span.traceparent()));
         match sent {
             Ok(sealed) => {
                 let order = order_id(self.strategy, sealed.id);

@@ -40,8 +40,8 @@ struct RawLimits {
 pub struct Config {
     /// The file with the venue's API keys.
     pub custody: PathBuf,
-    /// What opens it.
-    pub key: KeySource,
+    /// What opens it; the secret `venue` of the signer's identity where nothing else is named.
+    pub key: Option<KeySource>,
     /// The most orders that are signed in a second.
     pub orders_per_second_max: usize,
     /// The most orders that one journal holds.
@@ -64,8 +64,9 @@ impl Config {
         let key = match (custody.key_file, custody.passphrase_file) {
             (Some(file), None) => Some(KeySource::KeyFile(identity.join(file))),
             (None, Some(file)) => Some(KeySource::Passphrase(identity.join(file))),
-            (None, None) | (Some(_), Some(_)) => {
-                problems.add("custody", "needs either key_file or passphrase_file");
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                problems.add("custody", "takes key_file or passphrase_file, not both");
                 None
             }
         };
@@ -82,13 +83,13 @@ impl Config {
             ORDERS_PER_SECOND_MAX,
         );
         let orders_max = within("limits.orders_max", limits.orders_max, ORDERS_MAX);
-        let config = key.map(|key| Self {
+        let config = Self {
             custody: identity.join(custody.file),
             key,
             orders_per_second_max,
             orders_max,
-        });
-        problems.into_result(path, config)
+        };
+        problems.into_result(path, Some(config))
     }
 }
 
@@ -114,19 +115,21 @@ mod tests {
         assert_eq!(config.custody, Path::new("identity/signer/venue.sealed"));
         assert_eq!(
             config.key,
-            KeySource::KeyFile("identity/signer/venue.key".into())
+            Some(KeySource::KeyFile("identity/signer/venue.key".into()))
         );
+        let without = GOOD.replace("key_file = \"venue.key\"\n", "");
+        assert_eq!(read(&without).unwrap().key, None, "the identity's secret");
     }
 
     #[test]
     fn everything_wrong_is_said_at_once() {
         let bad = GOOD
-            .replace("key_file = \"venue.key\"\n", "")
+            .replace("[limits]", "passphrase_file = \"venue.words\"\n[limits]")
             .replace("= 50", "= 0")
             .replace("= 1000", "= 10000001");
         let error = read(&bad).unwrap_err().to_string();
         for expected in [
-            "key_file or passphrase_file",
+            "key_file or passphrase_file, not both",
             "between 1 and 1000;",
             "1 and 10000000",
         ] {

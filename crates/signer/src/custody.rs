@@ -34,11 +34,37 @@ const SECRET_LENGTH_MAX: usize = 256;
 /// Where the key of the file comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
+    /// The secret `venue` of the signer's own identity.
+    Identity(IdentityKey),
     /// A file with 64 hexadecimal digits.
     KeyFile(PathBuf),
     /// A file with a passphrase, stretched by Argon2id with 64 MiB, 3 passes and 4 lanes (RFC 9106,
     /// section 4, second recommendation).
     Passphrase(PathBuf),
+}
+
+/// A key that the signer's sealed identity holds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IdentityKey(Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for IdentityKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IdentityKey(…)")
+    }
+}
+
+/// What the signer's identity calls the key of the venue's secrets.
+pub const VENUE_SECRET: &str = "venue";
+
+impl KeySource {
+    /// The secret `venue` of an identity.
+    ///
+    /// # Errors
+    /// [`CustodyError::NoIdentityKey`] when there is none.
+    pub fn identity(secret: Option<&[u8; 32]>) -> Result<Self, CustodyError> {
+        let key = secret.map(|key| IdentityKey(Zeroizing::new(*key)));
+        key.map(Self::Identity).ok_or(CustodyError::NoIdentityKey)
+    }
 }
 
 /// An API key of the venue with its secret.

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use portcullis_domain::{KillCause, KillState};
 use portcullis_runtime::exit::Unusable;
 use portcullis_runtime::{
-    BusError, ConfigError, Fault, Inbox, Journal, JournalError, Latch, Raw, Service, ServiceArgs,
-    StartError, StateDir, tracing,
+    BusError, ConfigError, Fault, Identity, Inbox, Journal, JournalError, Latch, Raw, Service,
+    ServiceArgs, StartError, StateDir, tracing,
 };
 use portcullis_venue::bybit::Authority;
 use portcullis_wire::messages::{Count, Notice, ServiceStatus, SignAction};
 use portcullis_wire::principal::Signer;
 use portcullis_wire::subjects::{HEARTBEAT, KILL, SIGN};
 use portcullis_wire::{Received, Text};
-use signer::custody::{Custody, CustodyError};
+use signer::custody::{Custody, CustodyError, KeySource, VENUE_SECRET};
 use signer_core::{EnclosedPermit, Engine, Input};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -43,8 +43,6 @@ pub enum SignerError {
     Start(#[source] StartError),
     #[error("open the venue's secrets")]
     Custody(#[source] Unusable),
-    #[error("keep the kill switch latched on disk")]
-    Latch(#[source] std::io::Error),
     #[error("open the signer's journal")]
     Journal(#[source] JournalError),
     #[error("remember what was signed")]
@@ -65,14 +63,19 @@ pub async fn run(arguments: &ServiceArgs) -> Result<(), SignerError> {
     let (service, state) = Service::<Signer>::start(arguments)
         .await
         .map_err(SignerError::Start)?;
-    let realm = service.identity().realm;
-    let custody = Custody::open(&config.custody, &config.key, realm).map_err(unusable)?;
+    let custody = open_custody(&config, &service.identity()).map_err(unusable)?;
     let mut shell = Shell::open(service, &state, &config, &custody)?;
     let outcome = shell.serve(Arc::new(custody)).await;
     if let Err(error) = outcome {
         shell.service.fail(error);
     }
     shell.service.stop().await.map_err(SignerError::Fault)
+}
+
+fn open_custody(config: &Config, identity: &Identity) -> Result<Custody, CustodyError> {
+    let of_identity = || KeySource::identity(identity.secret(VENUE_SECRET));
+    let key = config.key.clone().map_or_else(of_identity, Ok)?;
+    Custody::open(&config.custody, &key, identity.realm)
 }
 
 fn unusable(error: CustodyError) -> SignerError {
@@ -95,16 +98,7 @@ impl Shell {
         custody: &Custody,
     ) -> Result<Self, SignerError> {
         let latch = Latch::open(state);
-        let journal_file = state.join(JOURNAL);
-        if state.has_run_before() && !journal_file.exists() {
-            // With it went what was signed before: nobody may take that for a first start.
-            let detail = "the journal of signatures is gone, although the signer ran before";
-            tracing::error!(path = %journal_file.display(), "{detail}");
-            latch
-                .trigger(KillCause::Inconsistent, detail)
-                .map_err(SignerError::Latch)?;
-        }
-        let (journal, records) = Journal::open(&journal_file).map_err(SignerError::Journal)?;
+        let kept = Journal::keep(state, JOURNAL, &latch).map_err(SignerError::Journal)?;
         let identity = service.identity();
         let core = signer_core::Config {
             realm: identity.realm,
@@ -114,12 +108,12 @@ impl Shell {
             orders_per_second_max: config.orders_per_second_max,
             orders_max: config.orders_max,
         };
-        let engine = Engine::new(core, latch.state(), &records).map_err(SignerError::Core)?;
+        let engine = Engine::new(core, latch.state(), &kept.records).map_err(SignerError::Core)?;
         Ok(Self {
             service,
             engine,
             latch,
-            journal,
+            journal: kept.journal,
         })
     }
 

@@ -344,6 +344,13 @@ impl World {
                 }
             }
             Alert::Suppressed { .. } => {}
+            // The simulated bus denies nothing and writes no log.
+            Alert::BusDenied { .. }
+            | Alert::BusSuppressed { .. }
+            | Alert::BusServer { .. }
+            | Alert::BusLogLost => {
+                self.violated(format!("audit speaks of a bus that is not there: {alert:?}"));
+            }
         }
     }
 }

@@ -404,7 +404,7 @@ impl World {
     }
 }
 
-/// What an answer to a placement proves; as in the real shell.
+/// What an answer to a placement proves.
 fn placed(reply: Option<Reply>) -> PlaceOutcome {
     let error = match reply {
         Some(Reply::Acknowledged(venue_order)) => return PlaceOutcome::Acknowledged(venue_order),
@@ -412,17 +412,8 @@ fn placed(reply: Option<Reply>) -> PlaceOutcome {
         _ => return PlaceOutcome::Unknown(Text::lossy("no answer")),
     };
     let detail = Text::lossy(error.code());
-    let reason = match error.on_order_entry() {
-        VenueError::InsufficientFunds => Reason::InsufficientFunds,
-        VenueError::SlippageExceeded | VenueError::Invalid | VenueError::NotFound => {
-            Reason::VenueRejected
-        }
-        VenueError::Authentication => Reason::VenueAuthentication,
-        VenueError::ClockSkew => Reason::ClockSkew,
-        VenueError::RateLimited => Reason::VenueRateLimit,
-        VenueError::Duplicate | VenueError::Network | VenueError::Unknown => {
-            return PlaceOutcome::Unknown(detail);
-        }
-    };
-    PlaceOutcome::Rejected(reason, detail)
+    match error.refusal_of_order() {
+        Some(reason) => PlaceOutcome::Rejected(reason, detail),
+        None => PlaceOutcome::Unknown(detail),
+    }
 }

@@ -3,6 +3,7 @@
 use portcullis_domain::{Side, TimeInForce, Usd};
 use portcullis_wire::Text;
 use portcullis_wire::messages::{Kill, Proposal, Size, Trade};
+use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{BOOK, KILL, PROPOSAL, TRADE};
 use rust_decimal::Decimal;
 
@@ -80,7 +81,9 @@ impl World {
             reduce_only: self.random.chance(100),
         };
         self.trace.count("proposal made");
-        self.publish(who, &PROPOSAL, None, &proposal, None);
+        let name = who.name();
+        let strategy = name.as_str().strip_prefix(Role::Strategy.name());
+        self.publish(who, &PROPOSAL, strategy, &proposal, None);
     }
 
     pub(crate) fn kill(&mut self) {

@@ -1,6 +1,5 @@
 //! A real bus server with identities of its own, for one test.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use portcullis_domain::PrincipalName;
 use portcullis_runtime::identity::make;
 use portcullis_runtime::nats_config::{
-    NatsSettings, PROVISIONER, Roster, development_roster, nats_config,
+    Credentials, NatsSettings, PROVISIONER, Roster, development_roster, nats_config,
 };
 use portcullis_runtime::provision;
 
@@ -23,20 +22,20 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct BusServer {
     folder: tempfile::TempDir,
     roster: Roster,
-    nkeys: BTreeMap<PrincipalName, String>,
+    credentials: Credentials,
     port: u16,
     process: Option<Child>,
 }
 
 impl BusServer {
-    /// Starts a server for the development roster, with the stream of facts.
+    /// Starts a server for the development roster, with the streams of facts.
     pub async fn start() -> Self {
         let server = Self::start_bare(development_roster());
         server.provision().await;
         server
     }
 
-    /// Starts a server that has no stream yet.
+    /// Starts a server that has no streams yet.
     #[must_use]
     pub fn start_bare(roster: Roster) -> Self {
         let folder = tempfile::tempdir().expect("make a folder for the bus");
@@ -44,7 +43,7 @@ impl BusServer {
         let mut server = Self {
             folder,
             roster,
-            nkeys: made.nkeys,
+            credentials: made.nkeys,
             port: 0,
             process: None,
         };
@@ -52,11 +51,11 @@ impl BusServer {
         server
     }
 
-    /// Creates the stream and its consumer.
+    /// Creates the streams and their consumers.
     pub async fn provision(&self) {
         let identity = self.identity(PROVISIONER);
         let outcome = provision::provision(&identity, &self.url(), &self.roster).await;
-        outcome.expect("provision the stream of facts");
+        outcome.expect("provision the streams of facts");
     }
 
     /// The address for clients.
@@ -87,7 +86,22 @@ impl BusServer {
     #[must_use]
     pub fn nkey(&self, name: &str) -> &str {
         let name = PrincipalName::new(name).expect("a name");
-        self.nkeys.get(&name).expect("a principal of the roster")
+        let identities = self.credentials.get(&name);
+        let identities = identities.expect("a principal of the roster");
+        &identities.last().expect("an NKey").nkey
+    }
+
+    /// The pin of a principal's certificate, as it stands in the server's configuration.
+    #[must_use]
+    pub fn pin(&self, name: &str) -> String {
+        let name = PrincipalName::new(name).expect("a name");
+        let identities = self.credentials.get(&name);
+        let identities = identities.expect("a principal of the roster");
+        identities
+            .last()
+            .expect("a certificate")
+            .certificate_pin
+            .to_string()
     }
 
     /// A folder that vanishes with the server, for state and the like.
@@ -112,6 +126,57 @@ impl BusServer {
         });
     }
 
+    /// The file that the server was configured with.
+    #[must_use]
+    pub fn configuration(&self) -> PathBuf {
+        self.folder.path().join("nats.conf")
+    }
+
+    /// Has the server read another configuration, as an operator would: on SIGHUP.
+    ///
+    /// # Panics
+    /// When the server does not take it.
+    pub fn reload(&self, configuration: &str) {
+        fs::write(self.configuration(), configuration).expect("write the configuration");
+        let reloads_before = self.log().matches(RELOADED).count();
+        self.signal("HUP");
+        wait_until("the server to take another configuration", || {
+            self.log().matches(RELOADED).count() > reloads_before
+        });
+    }
+
+    /// Has the server admit whoever the identities say now, as an operator would after keys were
+    /// exchanged or revoked.
+    ///
+    /// # Panics
+    /// When the server does not take it.
+    pub fn reload_identities(&mut self) {
+        let identities = self.folder.path().join("identity");
+        self.credentials = make::public_nkeys(&identities).expect("read the identities");
+        let text = nats_config(&self.roster, &self.credentials, &self.settings());
+        self.reload(&text.expect("generate the configuration"));
+    }
+
+    /// Sends a signal to the server: `HUP`, `STOP`, `CONT`.
+    ///
+    /// # Panics
+    /// When there is no server.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.process.as_ref().expect("a process").id();
+        let status = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(pid.to_string())
+            .status();
+        assert!(status.expect("send a signal").success());
+        if signal == "STOP" {
+            // It runs on for a moment.
+            wait_until("the server to stand still", || {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+                stat.is_ok_and(|stat| stat.contains(") T "))
+            });
+        }
+    }
+
     /// Kills the server, as a power cut would.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
@@ -126,8 +191,8 @@ impl BusServer {
     /// When it does not start.
     pub fn restart(&mut self) {
         self.kill();
-        let configuration = self.folder.path().join("nats.conf");
-        let text = nats_config(&self.roster, &self.nkeys, &self.settings());
+        let configuration = self.configuration();
+        let text = nats_config(&self.roster, &self.credentials, &self.settings());
         fs::write(&configuration, text.expect("generate the configuration"))
             .expect("write the configuration");
         let starts_before = self.log().matches(READY).count();
@@ -187,6 +252,7 @@ impl Drop for BusServer {
 }
 
 const READY: &str = "Server is ready";
+const RELOADED: &str = "Reloaded server configuration";
 
 fn listening_port(log: &str) -> u16 {
     let line = "Listening for client connections on 127.0.0.1:";

@@ -6,6 +6,13 @@
 #[cfg(feature = "bus")]
 #[expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "this only runs in tests, where a failure must end the test"
+)]
+pub mod bundle;
+#[cfg(feature = "bus")]
+#[expect(
+    clippy::expect_used,
     clippy::panic,
     reason = "this only runs in tests, where a failure must end the test"
 )]

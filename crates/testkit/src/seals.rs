@@ -21,8 +21,8 @@ use portcullis_wire::messages::{Message, Permit, Signable};
 use portcullis_wire::principal::{Principal, Role};
 use portcullis_wire::subjects::{self, ORDER, PERMIT, Subject};
 use portcullis_wire::{
-    Context, EpochRoot, Header, KeyRing, Link, Realm, Received, Refusal, Sealed, Sealer, Signed,
-    Signer, Verified, Verifier, Verifying,
+    ContentKey, Context, Epoch, EpochRoot, Header, KeyRing, Link, Realm, Received, Refusal, Sealed,
+    Sealer, Signed, Signer, Verified, Verifier, Verifying,
 };
 
 /// A moment that tests may call the present: 2026-09-21T14:13:20Z.
@@ -100,7 +100,11 @@ impl World {
         let mut ring = KeyRing::new();
         for link in self.links() {
             if link.source == name || link.audience == name {
-                ring.insert(link, 1, &self.root.link_key(self.realm, 1, link));
+                ring.insert(
+                    link,
+                    Epoch::lasting(1),
+                    &self.root.link_key(self.realm, 1, link),
+                );
             }
         }
         ring
@@ -154,10 +158,13 @@ impl World {
         cause: Option<&Header>,
     ) -> Sealed {
         let id = self.fresh_id();
-        let context = match cause {
+        let mut context = match cause {
             Some(cause) => Context::caused_by(now, id, cause),
             None => Context::first(now, id),
         };
+        let mut secret = [0xc0; 32];
+        secret[..16].copy_from_slice(&id.0);
+        context.content_key = Some(ContentKey::from_random(secret));
         let Some(sealer) = self.sealers.get_mut(&principal(source)) else {
             panic!("there is no {source} in this world")
         };

@@ -9,6 +9,9 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+#[expect(dead_code, reason = "other tests look for the secrets in bundles")]
+#[path = "../src/bundle.rs"]
+mod bundle;
 #[expect(dead_code, reason = "the load goes on until the test ends")]
 #[path = "support/load.rs"]
 mod load;

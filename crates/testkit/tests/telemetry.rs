@@ -10,6 +10,9 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+#[expect(dead_code, reason = "other tests spoil bundles with the rest of it")]
+#[path = "../src/bundle.rs"]
+mod bundle;
 #[path = "support/collector.rs"]
 mod collector;
 #[expect(dead_code, reason = "other tests use the rest of it")]
@@ -271,65 +274,25 @@ fn the_signer_counts_what_it_refuses(stack: &Stack) {
 
 /// Everything in the folder that nobody else may know, with the file it is from.
 fn secrets(folder: &Path) -> Vec<(PathBuf, String)> {
-    let mut files = Vec::new();
-    walk(&folder.join("identity"), &mut files);
-    walk(&folder.join("exchange"), &mut files);
-    let mut secrets = Vec::new();
-    for path in files {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let extension = path
-            .extension()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        let lines: Vec<&str> = match (name.as_str(), extension.as_str()) {
-            ("links.toml", _) => text
-                .lines()
-                .filter_map(|line| line.strip_prefix("key = "))
-                .collect(),
-            (_, "key" | "seed" | "secret" | "root") => text
-                .lines()
-                .filter(|line| !line.starts_with("-----"))
-                .collect(),
-            _ => continue,
-        };
-        for line in lines {
-            let secret = line.trim().trim_matches('"');
-            // The last line of a PEM file may be so short that it is found by chance.
-            if secret.len() >= 16 {
-                secrets.push((path.clone(), secret.to_owned()));
-            }
-        }
-    }
+    let mut secrets = bundle::secrets(&folder.join("identity"));
+    secrets.extend(bundle::secrets(&folder.join("exchange")));
     let kinds: BTreeSet<_> = secrets
         .iter()
         .map(|(path, _)| path.file_name().unwrap().to_string_lossy().into_owned())
         .collect();
     for kind in [
-        "nkey.seed",
-        "links.toml",
-        "client.key",
-        "signing.seed",
-        "chain.key",
-        "venue.key",
+        "bundle.sealed",
+        "bundle.key",
+        "roots.key",
+        "server.key",
         "trading.secret",
         "reading.secret",
     ] {
         assert!(kinds.contains(kind), "no {kind} among {kinds:?}");
     }
+    // Every bundle has an NKey, a private key and link keys; some have signing seeds and secrets.
+    assert!(secrets.len() > 100, "{}", secrets.len());
     secrets
-}
-
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(&path, files);
-        } else {
-            files.push(path);
-        }
-    }
 }
 
 fn assert_silent(place: &str, text: &str, secrets: &[(PathBuf, String)]) {

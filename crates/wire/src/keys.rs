@@ -8,9 +8,9 @@ use core::fmt;
 
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit};
-use portcullis_domain::{IdError, Label, PrincipalName};
+use portcullis_domain::{IdError, Label, PrincipalName, Span, Timestamp};
 use sha2::Sha256;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// The name of a deployment (`dev`, `staging`, `prod` …): keys of one open nothing of another.
 pub type Realm = Label<16>;
@@ -19,6 +19,13 @@ pub type Realm = Label<16>;
 const SALT: &[u8] = b"portcullis/epoch-root/v1";
 /// What the derived key is for.
 const PURPOSE: &[u8] = b"portcullis/seal/hmac-sha256/v1";
+/// What the key derived from that one is for. The texts that tags cover begin otherwise, so the two
+/// uses of the link key never meet.
+const BODY_PURPOSE: &[u8] = b"portcullis/body/aes-256-gcm/v1";
+
+/// How long after a later epoch began to seal messages of the earlier one are still no surprise: what
+/// was on its way, and a clock or a reload that is a little late.
+const EPOCH_GRACE: Span = Span::from_secs(5);
 
 /// The secret of an epoch from which all link keys are derived. Only the tool that makes identities
 /// ever holds it; no service does.
@@ -55,6 +62,50 @@ impl LinkKey {
     #[must_use]
     pub const fn expose(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The key that encrypts what only the link's audience may read: HKDF-Expand-SHA256 (RFC 5869)
+    /// of this key with a purpose of its own.
+    fn body_key(&self) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        // A key of 32 bytes is long enough, and so many bytes are few enough: it cannot fail.
+        let expanded = Hkdf::<Sha256>::from_prk(&self.0)
+            .map(|prk| prk.expand(BODY_PURPOSE, key.as_mut_slice()));
+        debug_assert!(matches!(expanded, Ok(Ok(()))));
+        key
+    }
+}
+
+/// An epoch of a link, and when its key counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    /// Its number; a later epoch has a larger one.
+    pub number: u32,
+    /// From when on it seals. It verifies from the moment it is held: others may be a little ahead.
+    pub seals_from: Timestamp,
+    /// From when on nothing that it sealed counts any more; `None` while no later one is planned.
+    pub retires_at: Option<Timestamp>,
+}
+
+impl Epoch {
+    /// An epoch that always seals and never ends.
+    #[must_use]
+    pub const fn lasting(number: u32) -> Self {
+        Self {
+            number,
+            seals_from: Timestamp(0),
+            retires_at: None,
+        }
+    }
+
+    /// Whether what it sealed counts at a moment.
+    #[must_use]
+    pub fn counts_at(&self, moment: Timestamp) -> bool {
+        self.retires_at.is_none_or(|retires_at| moment < retires_at)
+    }
+
+    fn seals_at(&self, moment: Timestamp) -> bool {
+        self.seals_from <= moment && self.counts_at(moment)
     }
 }
 
@@ -128,8 +179,10 @@ impl KeyId {
 #[derive(Clone)]
 pub(crate) struct Keyed {
     pub id: KeyId,
-    pub epoch: u32,
+    pub epoch: Epoch,
     pub mac: Hmac<Sha256>,
+    /// For what only the audience may read.
+    pub body_key: Zeroizing<[u8; 32]>,
 }
 
 /// The link keys that one principal holds.
@@ -151,21 +204,23 @@ impl KeyRing {
         Self::default()
     }
 
-    /// Adds a key. The highest epoch of a link seals; every epoch held verifies.
-    pub fn insert(&mut self, link: Link, epoch: u32, key: &LinkKey) {
+    /// Adds a key. Of the epochs of a link that seal at a moment the latest does; every epoch that
+    /// is held and not retired verifies.
+    pub fn insert(&mut self, link: Link, epoch: Epoch, key: &LinkKey) {
         // HMAC takes keys of any length.
         let Ok(mac) = Hmac::<Sha256>::new_from_slice(&key.0) else {
             return;
         };
         let keyed = Keyed {
-            id: KeyId::new(link, epoch),
+            id: KeyId::new(link, epoch.number),
             epoch,
             mac,
+            body_key: key.body_key(),
         };
         let epochs = self.keys.entry(link).or_default();
-        epochs.retain(|held| held.epoch != epoch);
+        epochs.retain(|held| held.epoch.number != epoch.number);
         epochs.push(keyed);
-        epochs.sort_by_key(|held| held.epoch);
+        epochs.sort_by_key(|held| held.epoch.number);
     }
 
     /// Every link that a key is held for.
@@ -173,12 +228,30 @@ impl KeyRing {
         self.keys.keys()
     }
 
-    pub(crate) fn newest(&self, link: &Link) -> Option<&Keyed> {
-        self.keys.get(link)?.last()
+    /// Every epoch of every link, in order.
+    pub fn epochs(&self) -> impl Iterator<Item = (&Link, &Epoch)> {
+        self.keys
+            .iter()
+            .flat_map(|(link, held)| held.iter().map(move |keyed| (link, &keyed.epoch)))
+    }
+
+    /// The key that seals at a moment.
+    pub(crate) fn sealing(&self, link: &Link, moment: Timestamp) -> Option<&Keyed> {
+        let held = self.keys.get(link)?;
+        held.iter().rev().find(|keyed| keyed.epoch.seals_at(moment))
     }
 
     pub(crate) fn find(&self, link: &Link, epoch: u32) -> Option<&Keyed> {
-        self.keys.get(link)?.iter().find(|held| held.epoch == epoch)
+        let held = self.keys.get(link)?;
+        held.iter().find(|keyed| keyed.epoch.number == epoch)
+    }
+
+    /// Whether a message sealed at a moment should have been sealed with a later epoch than it was.
+    pub(crate) fn is_outdated(&self, link: &Link, epoch: u32, sealed_at: Timestamp) -> bool {
+        let newest = self.sealing(link, sealed_at).map(|keyed| keyed.epoch);
+        newest.is_some_and(|newest| {
+            newest.number > epoch && newest.seals_from.plus(EPOCH_GRACE) <= sealed_at
+        })
     }
 }
 
@@ -234,5 +307,45 @@ mod tests {
     fn a_key_never_prints_itself() {
         let key = LinkKey::from_bytes([9; 32]);
         assert_eq!(format!("{key:?}"), "LinkKey(…)");
+    }
+
+    #[test]
+    fn the_latest_epoch_that_has_begun_seals_and_a_retired_one_does_not() {
+        let (root, link) = (EpochRoot([7; 32]), link("brain", "execution"));
+        let realm = Realm::new("dev").unwrap();
+        let mut ring = KeyRing::new();
+        let epochs = [(1, 0, Some(200)), (2, 100, Some(300)), (3, 1_000, None)];
+        for (number, from, until) in epochs {
+            let epoch = Epoch {
+                number,
+                seals_from: Timestamp(from),
+                retires_at: until.map(Timestamp),
+            };
+            ring.insert(link, epoch, &root.link_key(realm, number, link));
+        }
+        let sealing = |at| {
+            ring.sealing(&link, Timestamp(at))
+                .map(|key| key.epoch.number)
+        };
+        assert_eq!(sealing(99), Some(1));
+        assert_eq!(sealing(100), Some(2));
+        assert_eq!(sealing(299), Some(2));
+        assert_eq!(sealing(300), None);
+        assert_eq!(sealing(1_000), Some(3));
+        assert!(ring.find(&link, 3).is_some(), "verifies before it seals");
+        let grace = EPOCH_GRACE.0;
+        assert!(!ring.is_outdated(&link, 2, Timestamp(1_000 + grace - 1)));
+        assert!(ring.is_outdated(&link, 2, Timestamp(1_000 + grace)));
+        assert!(!ring.is_outdated(&link, 3, Timestamp(1_000 + grace)));
+    }
+
+    #[test]
+    fn the_key_for_bodies_is_another_one() {
+        let key = LinkKey::from_bytes([9; 32]);
+        assert_ne!(key.body_key().as_slice(), key.expose());
+        assert_ne!(
+            key.body_key().as_slice(),
+            LinkKey::from_bytes([8; 32]).body_key().as_slice()
+        );
     }
 }

@@ -15,9 +15,12 @@
 
 extern crate alloc;
 
+pub mod agreement;
 pub mod codec;
+mod confidential;
 mod frame;
 mod keys;
+pub mod kill;
 pub mod messages;
 mod order_id;
 mod pack;
@@ -30,8 +33,9 @@ mod text;
 mod verify;
 mod window;
 
+pub use confidential::ContentKey;
 pub use frame::{FRAME_LENGTH_MAX, Frame, FrameError, Header, Placed, SEALS_MAX, VERSION, inspect};
-pub use keys::{EpochRoot, KeyId, KeyRing, Link, LinkKey, Realm};
+pub use keys::{Epoch, EpochRoot, KeyId, KeyRing, Link, LinkKey, Realm};
 pub use order_id::order_id;
 pub use seal::{Context, SealError, Sealed, Sealer};
 pub use signed::{Signed, SignedError, Signer, Verifying};

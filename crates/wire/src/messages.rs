@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use portcullis_domain::{
     Bps, Exposure, Fill, Hash, KillCause, KillState, Order, OrderId, OrderStatus, Price, Quantity,
-    Reason, Side, StrategyId, Symbol, TimeInForce, Timestamp, Usd, VenueOrderId,
+    Reason, Side, Span, StrategyId, Symbol, TimeInForce, Timestamp, Usd, VenueOrderId,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -218,6 +218,11 @@ pub struct Heartbeat {
     pub policy: Hash,
 }
 
+impl Heartbeat {
+    /// The oldest one that still licenses an order; it comes four times a second.
+    pub const AGE_MAX: Span = Span::from_secs(1);
+}
+
 /// What became of a proposal at the brain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -354,6 +359,15 @@ pub enum Notice {
         /// Fills that were not known before.
         fills: u64,
     },
+    /// Another service runs another risk policy than it did, or than it must.
+    Policy {
+        /// Which service.
+        service: Text,
+        /// The digest of the policy that it runs.
+        runs: Hash,
+        /// The digest of the policy of the one who gives notice.
+        own: Hash,
+    },
     /// Something an operator should look at.
     Warning {
         /// In words.
@@ -448,6 +462,8 @@ pub struct ExecutionStatus {
 }
 
 impl ExecutionStatus {
+    /// The oldest one that still counts; it comes four times a second.
+    pub const AGE_MAX: Span = Span::from_secs(1);
     /// The most open orders that are listed.
     pub const ORDERS_LISTED_MAX: usize = 100;
 }

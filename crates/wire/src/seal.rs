@@ -8,11 +8,12 @@ use hmac::Mac;
 use portcullis_domain::{EnvelopeId, PrincipalName, Timestamp};
 
 use crate::codec::{self, CodecError};
-use crate::frame::{BODY_LENGTH_MAX, Frame, Header, covered};
+use crate::confidential::{self, ContentKey};
+use crate::frame::{BODY_LENGTH_MAX, Frame, Header, SEALS_MAX, covered};
 use crate::keys::{KeyRing, Keyed, Link, Realm};
 use crate::messages::Message;
 use crate::principal::Principal;
-use crate::subjects::Subject;
+use crate::subjects::{Secrecy, Subject};
 
 /// Why a message could not be sealed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum SealError {
     /// No key is held for anybody who may read it.
     #[error("no link key for any reader of {0}")]
     NoAddressee(&'static str),
+    /// It is for its addressees' eyes only, and there is no key to encrypt it with.
+    #[error("no content key for {0}")]
+    NoContentKey(&'static str),
     /// Header or frame would be larger than the format allows.
     #[error("frame for {0} would be too large")]
     TooLarge(&'static str),
@@ -50,6 +54,8 @@ pub struct Context {
     pub causation: Option<EnvelopeId>,
     /// W3C trace context, or empty.
     pub traceparent: String,
+    /// A fresh random key, for a message that only its addressees may read.
+    pub content_key: Option<ContentKey>,
 }
 
 impl Context {
@@ -62,6 +68,7 @@ impl Context {
             correlation: id,
             causation: None,
             traceparent: String::new(),
+            content_key: None,
         }
     }
 
@@ -74,6 +81,7 @@ impl Context {
             correlation: cause.correlation,
             causation: Some(cause.id),
             traceparent: cause.traceparent.clone(),
+            content_key: None,
         }
     }
 }
@@ -120,6 +128,12 @@ impl Sealer {
         }
     }
 
+    /// Goes on with other keys: channels and their places stay as they are.
+    pub fn set_ring(&mut self, ring: KeyRing) {
+        self.ring = ring;
+        self.readers.clear();
+    }
+
     /// Seals a message for everybody whose key is held and whose role may read the subject. `name`
     /// fills the one variable place of the subject, where it has one.
     ///
@@ -138,10 +152,16 @@ impl Sealer {
             kind: M::KIND,
             cause,
         })?;
-        if body.len() > BODY_LENGTH_MAX {
+        let room = match row.secrecy {
+            Secrecy::Readable => BODY_LENGTH_MAX,
+            Secrecy::Confidential => {
+                BODY_LENGTH_MAX.saturating_sub(confidential::overhead(SEALS_MAX))
+            }
+        };
+        if body.len() > room {
             let cause = CodecError::TooLong {
                 length: body.len(),
-                limit: BODY_LENGTH_MAX,
+                limit: room,
             };
             return Err(SealError::Body {
                 kind: M::KIND,
@@ -165,7 +185,7 @@ impl Sealer {
             .unwrap_or_default();
         let keys: Vec<(PrincipalName, &Keyed)> = links
             .iter()
-            .filter_map(|link| Some((link.audience, self.ring.newest(link)?)))
+            .filter_map(|link| Some((link.audience, self.ring.sealing(link, context.now)?)))
             .collect();
         if keys.is_empty() {
             return Err(SealError::NoAddressee(row.pattern));
@@ -190,6 +210,14 @@ impl Sealer {
         let header = header
             .write()
             .map_err(|_| SealError::TooLarge(row.pattern))?;
+        let body = match (row.secrecy, &context.content_key) {
+            (Secrecy::Readable, _) => body,
+            (Secrecy::Confidential, None) => return Err(SealError::NoContentKey(row.pattern)),
+            (Secrecy::Confidential, Some(key)) => {
+                confidential::close(&body, key, &header, context.id, &keys)
+                    .map_err(|_| SealError::TooLarge(row.pattern))?
+            }
+        };
         let seals: Vec<(&str, [u8; 32])> = keys
             .iter()
             .map(|(_, key)| {

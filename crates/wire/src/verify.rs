@@ -9,11 +9,12 @@ use hmac::Mac;
 use portcullis_domain::{EnvelopeId, PrincipalName, Span, Timestamp};
 
 use crate::codec;
+use crate::confidential;
 use crate::frame::{BODY_LENGTH_MAX, Frame, FrameError, Header, covered};
-use crate::keys::{KeyId, KeyRing, Link, Realm};
+use crate::keys::{Epoch, KeyId, KeyRing, Link, Realm};
 use crate::messages::{Message, Permit};
 use crate::principal::{Principal, Role};
-use crate::subjects::{Delivery, KILL, ORDER, PERMIT, Subject};
+use crate::subjects::{Delivery, KILL, ORDER, PERMIT, Secrecy, Subject};
 use crate::window::{Novelty, Window};
 
 /// How far ahead of ours a sender's clock may be.
@@ -37,6 +38,9 @@ pub enum Refusal {
     /// The tag does not fit the bytes: tampered with, or made without the key.
     #[error("seal does not fit the bytes")]
     BadSeal,
+    /// Sealed with a key whose time is over.
+    #[error("sealed with a retired key")]
+    RetiredKey,
     /// The header is not one, although its seal holds.
     #[error("header is malformed")]
     Header,
@@ -64,6 +68,9 @@ pub enum Refusal {
     /// An old place in its channel, or a known id with other bytes.
     #[error("replayed")]
     Replay,
+    /// The body is not encrypted for this reader, or not with these keys.
+    #[error("body does not decrypt")]
+    Ciphertext,
     /// The body is not such a message.
     #[error("body is not such a message")]
     Body,
@@ -83,6 +90,7 @@ impl Refusal {
             Self::NoSeal => "NO_SEAL",
             Self::UnknownKey => "UNKNOWN_KEY",
             Self::BadSeal => "BAD_SEAL",
+            Self::RetiredKey => "RETIRED_KEY",
             Self::Header => "MALFORMED_HEADER",
             Self::Realm => "WRONG_REALM",
             Self::Subject => "WRONG_SUBJECT",
@@ -92,6 +100,7 @@ impl Refusal {
             Self::BeforeBoot => "SEALED_BEFORE_BOOT",
             Self::EarlierStart => "EARLIER_START",
             Self::Replay => "REPLAY",
+            Self::Ciphertext => "UNDECRYPTABLE_BODY",
             Self::Body => "MALFORMED_BODY",
             Self::TooManySources => "TOO_MANY_SOURCES",
         }
@@ -107,12 +116,14 @@ impl Refusal {
             | Self::NoSeal
             | Self::UnknownKey
             | Self::BadSeal
+            | Self::RetiredKey
             | Self::Header
             | Self::Realm
             | Self::Subject
             | Self::Addressee
             | Self::Future
             | Self::Replay
+            | Self::Ciphertext
             | Self::Body
             | Self::TooManySources => true,
         }
@@ -125,9 +136,24 @@ pub struct Verified<M> {
     header: Header,
     message: M,
     frame: Vec<u8>,
+    epoch: u32,
+    outdated: bool,
 }
 
 impl<M> Verified<M> {
+    /// The epoch of the key that sealed it for this reader.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Whether its source should have sealed it with a later epoch, and some seconds ago already:
+    /// the source lags behind a rotation, or somebody uses an old copy of its keys.
+    #[must_use]
+    pub const fn is_outdated(&self) -> bool {
+        self.outdated
+    }
+
     /// The message.
     #[must_use]
     pub const fn message(&self) -> &M {
@@ -194,6 +220,21 @@ impl<M> Received<M> {
     }
 }
 
+/// A frame whose seal holds and whose header fits its subject, its source and its reader.
+struct Authentic<'a> {
+    header: Header,
+    tag: [u8; 32],
+    link: Link,
+    epoch: Epoch,
+    frame: Frame<'a>,
+}
+
+impl Authentic<'_> {
+    fn counts_at(&self, moment: Timestamp) -> bool {
+        self.epoch.counts_at(moment)
+    }
+}
+
 /// Opens the envelopes that are meant for one principal.
 pub struct Verifier {
     realm: Realm,
@@ -219,6 +260,11 @@ impl Verifier {
         }
     }
 
+    /// Goes on with other keys: what was seen before stays seen.
+    pub fn set_ring(&mut self, ring: KeyRing) {
+        self.ring = ring;
+    }
+
     /// Opens a message that arrived on `arrived_on`.
     ///
     /// # Errors
@@ -230,8 +276,12 @@ impl Verifier {
         bytes: &[u8],
         now: Timestamp,
     ) -> Result<Received<M>, Refusal> {
-        let (header, tag, body) = self.authenticate(subject, arrived_on, bytes)?;
+        let sealed = self.authenticate(subject, arrived_on, bytes)?;
         let row = subject.row;
+        if !sealed.counts_at(now) {
+            return Err(Refusal::RetiredKey);
+        }
+        let Authentic { header, tag, .. } = &sealed;
         if header.expires_at.since(header.issued_at) > row.lifetime || now >= header.expires_at {
             return Err(Refusal::Expired);
         }
@@ -243,14 +293,9 @@ impl Verifier {
         }
         let channel = row.channel(&header.subject);
         let novelty =
-            self.window(&header, channel)?
-                .record(header.boot, header.seq, header.id, tag);
-        let message = codec::decode(body, BODY_LENGTH_MAX).map_err(|_| Refusal::Body)?;
-        let verified = Verified {
-            header,
-            message,
-            frame: bytes.into(),
-        };
+            self.window(header, channel)?
+                .record(header.boot, header.seq, header.id, *tag);
+        let verified = self.read(sealed, row.secrecy, bytes)?;
         match novelty {
             Novelty::Fresh => Ok(Received::Fresh(verified)),
             Novelty::Duplicate => Ok(Received::Duplicate(verified)),
@@ -293,11 +338,41 @@ impl Verifier {
         arrived_on: &str,
         bytes: &[u8],
     ) -> Result<Verified<M>, Refusal> {
-        let (header, _, body) = self.authenticate(subject, arrived_on, bytes)?;
-        let message = codec::decode(body, BODY_LENGTH_MAX).map_err(|_| Refusal::Body)?;
-        Ok(Verified {
+        let sealed = self.authenticate(subject, arrived_on, bytes)?;
+        // What an epoch sealed in its time stays a fact when that time is over.
+        if !sealed.counts_at(sealed.header.issued_at) {
+            return Err(Refusal::RetiredKey);
+        }
+        self.read(sealed, subject.row.secrecy, bytes)
+    }
+
+    fn read<M: Message>(
+        &self,
+        sealed: Authentic<'_>,
+        secrecy: Secrecy,
+        bytes: &[u8],
+    ) -> Result<Verified<M>, Refusal> {
+        let Authentic {
             header,
-            message,
+            frame,
+            link,
+            epoch,
+            ..
+        } = sealed;
+        let message = match secrecy {
+            Secrecy::Readable => codec::decode(frame.body, BODY_LENGTH_MAX),
+            Secrecy::Confidential => {
+                let key = self.ring.find(&link, epoch.number);
+                let key = key.ok_or(Refusal::UnknownKey)?;
+                let body = confidential::open(frame.body, frame.header, header.id, &self.me, key);
+                codec::decode(&body.map_err(|_| Refusal::Ciphertext)?, BODY_LENGTH_MAX)
+            }
+        };
+        Ok(Verified {
+            message: message.map_err(|_| Refusal::Body)?,
+            outdated: self.ring.is_outdated(&link, epoch.number, header.issued_at),
+            epoch: epoch.number,
+            header,
             frame: bytes.into(),
         })
     }
@@ -307,7 +382,7 @@ impl Verifier {
         subject: &Subject<P, M>,
         arrived_on: &str,
         bytes: &'a [u8],
-    ) -> Result<(Header, [u8; 32], &'a [u8]), Refusal> {
+    ) -> Result<Authentic<'a>, Refusal> {
         let row = subject.row;
         let frame = Frame::parse(bytes).map_err(Refusal::Frame)?;
         let (link, epoch, tag) = frame
@@ -338,7 +413,13 @@ impl Verifier {
         if !header.audience.contains(&self.me) {
             return Err(Refusal::Addressee);
         }
-        Ok((header, tag, frame.body))
+        Ok(Authentic {
+            header,
+            tag,
+            link,
+            epoch: key.epoch,
+            frame,
+        })
     }
 
     fn window(&mut self, header: &Header, channel: &str) -> Result<&mut Window, Refusal> {

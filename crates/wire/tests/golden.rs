@@ -23,15 +23,17 @@ use portcullis_wire::messages::{
     Outcome, Permit, Proposal, Receipt, SignAction, SignRequest, SignResponse, Size,
 };
 use portcullis_wire::principal::{Principal, Role};
-use portcullis_wire::subjects::{self, Subject};
+use portcullis_wire::subjects::{self, Secrecy, Subject};
 use portcullis_wire::{
-    Context, EpochRoot, KeyRing, Link, Realm, Sealed, Sealer, Signer, Text, Verifier,
+    ContentKey, Context, Epoch, EpochRoot, KeyRing, Link, Realm, Sealed, Sealer, Signer, Text,
+    Verifier,
 };
 use serde_json::{Value, json};
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
 const EPOCH: u32 = 1;
 const SEED: [u8; 32] = [0x33; 32];
+const CONTENT_KEY: [u8; 32] = [0x44; 32];
 const READERS: [&str; 8] = [
     "brain",
     "risk-guard",
@@ -72,7 +74,11 @@ fn ring() -> KeyRing {
                 source: name(source),
                 audience: name(audience),
             };
-            ring.insert(link, EPOCH, &root().link_key(realm(), EPOCH, link));
+            ring.insert(
+                link,
+                Epoch::lasting(EPOCH),
+                &root().link_key(realm(), EPOCH, link),
+            );
         }
     }
     ring
@@ -85,6 +91,7 @@ struct Vector {
     name: &'static str,
     source: PrincipalName,
     signed_kind: &'static str,
+    confidential: bool,
     readers: Vec<PrincipalName>,
     sealed: Sealed,
     opens: Opens,
@@ -116,6 +123,7 @@ impl Maker {
             context.traceparent =
                 "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_string();
         }
+        context.content_key = Some(ContentKey::from_random(CONTENT_KEY));
         let sealed = sealer.seal(subject, place, message, context).unwrap();
         let readers: Vec<_> = READERS
             .into_iter()
@@ -135,6 +143,7 @@ impl Maker {
             name: vector,
             source,
             signed_kind,
+            confidential: subject.row.secrecy == Secrecy::Confidential,
             readers,
             sealed,
             opens,
@@ -179,14 +188,14 @@ fn vectors() -> Vec<Vector> {
         "proposal by quantity",
         "",
         &subjects::PROPOSAL,
-        None,
+        Some("sample"),
         &by_quantity,
     );
     maker.add(
         "proposal by value",
         "",
         &subjects::PROPOSAL,
-        None,
+        Some("sample"),
         &by_value,
     );
     maker.add(
@@ -343,6 +352,18 @@ fn vectors() -> Vec<Vector> {
         None,
         &Notice::Stopped,
     );
+    let policy = Notice::Policy {
+        service: Text::new("execution").unwrap(),
+        runs: Hash([8; 32]),
+        own: Hash([7; 32]),
+    };
+    maker.add(
+        "policy notice",
+        "",
+        &subjects::RISK_GUARD_NOTICE,
+        None,
+        &policy,
+    );
     let killed = Notice::KillSwitch {
         state: KillState::Triggered,
         cause: KillCause::HardLoss,
@@ -432,6 +453,7 @@ fn golden(vectors: &[Vector]) -> Value {
             "subject": vector.sealed.subject,
             "source": vector.source.as_str(),
             "signed_kind": vector.signed_kind,
+            "confidential": vector.confidential,
             "link_keys": keys,
             "frame": hex(&vector.sealed.frame),
         })
@@ -440,6 +462,7 @@ fn golden(vectors: &[Vector]) -> Value {
         "realm": realm().as_str(),
         "epoch": EPOCH,
         "epoch_root": hex(&root().0),
+        "content_key": hex(&CONTENT_KEY),
         "ed25519_seed": hex(&SEED),
         "ed25519_public": hex(&Signer::from_seed(&SEED).verifying().to_bytes()),
         "vectors": vectors.iter().map(entry).collect::<Vec<_>>(),

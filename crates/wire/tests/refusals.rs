@@ -7,8 +7,8 @@ use portcullis_domain::{
 use portcullis_wire::messages::{Heartbeat, Kill, Proposal, Size};
 use portcullis_wire::subjects::{HEARTBEAT, KILL, PROPOSAL, TABLE};
 use portcullis_wire::{
-    Context, EpochRoot, FRAME_LENGTH_MAX, FrameError, KeyRing, Link, Realm, Received, Refusal,
-    SealError, Sealed, Sealer, Signer, Text, Verifier, codec,
+    Context, Epoch, EpochRoot, FRAME_LENGTH_MAX, FrameError, KeyRing, Link, Realm, Received,
+    Refusal, SealError, Sealed, Sealer, Signer, Text, Verifier, codec,
 };
 use proptest::prelude::*;
 
@@ -19,6 +19,9 @@ fn name(text: &str) -> PrincipalName {
     PrincipalName::new(text).unwrap()
 }
 
+/// Where the strategy of these tests proposes.
+const ON: &str = "cmd.brain.propose.sample";
+
 fn ring(realm: &str, root: u8) -> KeyRing {
     let mut ring = KeyRing::new();
     for source in NAMES {
@@ -28,7 +31,11 @@ fn ring(realm: &str, root: u8) -> KeyRing {
                 audience: name(audience),
             };
             let realm = Realm::new(realm).unwrap();
-            ring.insert(link, 1, &EpochRoot([root; 32]).link_key(realm, 1, link));
+            ring.insert(
+                link,
+                Epoch::lasting(1),
+                &EpochRoot([root; 32]).link_key(realm, 1, link),
+            );
         }
     }
     ring
@@ -60,7 +67,9 @@ fn proposal() -> Proposal {
 
 fn seal_with(sealer: &mut Sealer, number: u8, now: Timestamp) -> Sealed {
     let context = Context::first(now, EnvelopeId([number; 16]));
-    sealer.seal(&PROPOSAL, None, &proposal(), context).unwrap()
+    sealer
+        .seal(&PROPOSAL, Some("sample"), &proposal(), context)
+        .unwrap()
 }
 
 fn seal() -> Sealed {
@@ -84,7 +93,7 @@ fn each_fault_has_its_own_refusal() {
         verifier.open(&PROPOSAL, subject, frame, NOW).err()
     };
     let brain = || verifier("brain", NOW);
-    let on = PROPOSAL.row.pattern;
+    let on = ON;
     let frame = seal().frame;
 
     let oversized = vec![0; FRAME_LENGTH_MAX + 1];
@@ -153,7 +162,7 @@ fn a_seal_of_another_role_does_not_count() {
     let context = Context::first(NOW, EnvelopeId([1; 16]));
     let sealed = sealer.seal(&HEARTBEAT, None, &beat, context).unwrap();
     let mut brain = verifier("brain", NOW);
-    let as_proposal = brain.open(&PROPOSAL, PROPOSAL.row.pattern, &sealed.frame, NOW);
+    let as_proposal = brain.open(&PROPOSAL, ON, &sealed.frame, NOW);
     assert_eq!(as_proposal.err(), Some(Refusal::NoSeal));
     assert!(
         brain
@@ -232,7 +241,11 @@ fn a_kill_command_counts_whatever_boot_was_seen_before() {
         audience: execution,
     };
     let mut keys = KeyRing::new();
-    keys.insert(link, 1, &EpochRoot([1; 32]).link_key(realm, 1, link));
+    keys.insert(
+        link,
+        Epoch::lasting(1),
+        &EpochRoot([1; 32]).link_key(realm, 1, link),
+    );
     let mut verifier = Verifier::new(realm, execution, NOW, keys.clone());
     let command = Kill {
         realm,
@@ -254,10 +267,10 @@ fn a_kill_command_counts_whatever_boot_was_seen_before() {
 fn nobody_seals_what_no_key_can_be_read_with() {
     let mut sealer = sealer_in("dev", KeyRing::new());
     let context = Context::first(NOW, EnvelopeId([1; 16]));
-    let refused = sealer.seal(&PROPOSAL, None, &proposal(), context.clone());
+    let refused = sealer.seal(&PROPOSAL, Some("sample"), &proposal(), context.clone());
     assert!(matches!(refused, Err(SealError::NoAddressee(_))));
     let mut sealer = sealer_in("dev", ring("dev", 1));
-    let refused = sealer.seal(&PROPOSAL, Some("x"), &proposal(), context);
+    let refused = sealer.seal(&PROPOSAL, None, &proposal(), context);
     assert!(matches!(refused, Err(SealError::Name(_))));
     assert_eq!(
         seal_with(&mut sealer, 1, NOW).seq,
@@ -338,7 +351,7 @@ proptest! {
     #[test]
     fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..2_000)) {
         let sealed = Sealed {
-            subject: PROPOSAL.row.pattern.into(),
+            subject: ON.into(),
             id: EnvelopeId([0; 16]),
             seq: 1,
             frame: bytes,

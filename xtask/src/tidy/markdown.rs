@@ -49,7 +49,7 @@ pub fn check(path: &str, source: &str, paths: &Paths) -> Vec<Finding> {
 }
 
 /// What stands between backticks.
-fn code_spans(line: &str) -> impl Iterator<Item = &str> {
+pub fn code_spans(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 

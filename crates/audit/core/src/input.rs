@@ -8,6 +8,7 @@ use portcullis_domain::{OrderId, PrincipalName};
 use portcullis_wire::messages::{Checkpoint, PermitTaken, Receipt};
 use portcullis_wire::{Header, Text, Verified};
 
+use crate::bus::{BusClient, BusDenial, BusEvent, BusPlace, BusSaid};
 use crate::chain::ChainError;
 
 /// A verified fact. Only a [`Verified`] message becomes one.
@@ -82,6 +83,13 @@ pub enum Input {
         /// Which way it came.
         path: Path,
     },
+    /// The next line of the bus server's log.
+    Bus {
+        /// What it says.
+        said: BusSaid,
+        /// Where it stands.
+        place: BusPlace,
+    },
     /// The log is on disk up to its entry number `size - 1`.
     Durable {
         /// How many entries are on disk.
@@ -137,6 +145,29 @@ pub enum Alert {
         /// How many.
         count: u64,
     },
+    /// A denial of the bus server is recorded.
+    BusDenied {
+        /// Whom it denied.
+        who: BusClient,
+        /// What.
+        what: BusDenial,
+        /// On which subject, or what the server said.
+        subject: Text,
+        /// The network address.
+        from: Text,
+    },
+    /// The bus server denied more than is recorded one by one.
+    BusSuppressed {
+        /// How many.
+        count: u64,
+    },
+    /// Something happened to the bus server.
+    BusServer {
+        /// What.
+        event: BusEvent,
+    },
+    /// Lines of the bus server's log are gone.
+    BusLogLost,
 }
 
 /// What the shell does next: first the records, then everything else.

@@ -3,6 +3,7 @@
 //! ```text
 //!  fact, from either path ──▶ ┌──────┐ ──▶ records, durable first
 //!  refused bytes ───────────▶ │ step │
+//!  line of the bus server ──▶ │      │
 //!  "so much is durable" ────▶ │      │ ──▶ receipts, acknowledgements, checkpoints
 //!  tick ────────────────────▶ └──────┘
 //! ```
@@ -19,6 +20,7 @@
 
 extern crate alloc;
 
+mod bus;
 mod chain;
 mod entry;
 mod input;
@@ -38,6 +40,7 @@ mod recovery;
 )]
 mod tests;
 
+pub use bus::{BusClient, BusDenial, BusEvent, BusFollowing, BusPlace, BusSaid};
 pub use chain::{
     Appended, Broken, Chain, ChainError, ChainKey, Follower, HASHES_LENGTH, RECORD_HEAD_LENGTH,
     RECORD_LENGTH_MAX, RECORD_LENGTH_MIN, fact_digest,

@@ -58,7 +58,15 @@ impl Limiter {
 
     /// What was suppressed for a second or longer, to be stated in one entry.
     pub fn overdue(&mut self, now: Timestamp) -> Option<Suppressed> {
-        if self.suppressed == 0 || now.since(self.suppressed_since) < SECOND {
+        if now.since(self.suppressed_since) < SECOND {
+            return None;
+        }
+        self.flush()
+    }
+
+    /// What was suppressed so far, to be stated before anything else is.
+    pub fn flush(&mut self) -> Option<Suppressed> {
+        if self.suppressed == 0 {
             return None;
         }
         let count = core::mem::take(&mut self.suppressed);
@@ -90,5 +98,6 @@ mod tests {
         };
         assert_eq!(limiter.overdue(at(1_002)), Some(stated));
         assert_eq!(limiter.overdue(at(9_999)), None);
+        assert_eq!(limiter.flush(), None, "all of it is stated");
     }
 }

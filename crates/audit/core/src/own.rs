@@ -7,6 +7,8 @@ use portcullis_wire::codec::{self, CodecError};
 use portcullis_wire::{FRAME_LENGTH_MAX, Text};
 use serde::{Deserialize, Serialize};
 
+use crate::bus::{BusClient, BusDenial, BusEvent, BusFollowing, BusPlace};
+
 /// The content of an entry of audit's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -45,6 +47,48 @@ pub enum Own {
         /// When the first of them came.
         since: Timestamp,
     },
+    /// The bus server denied somebody something.
+    BusDenied {
+        /// Whom.
+        who: BusClient,
+        /// What.
+        what: BusDenial,
+        /// On which subject, as the server spelled it; otherwise what the server said.
+        subject: Text,
+        /// The network address.
+        from: Text,
+        /// When, by the server's clock.
+        at: Timestamp,
+        /// Where in the server's log.
+        place: BusPlace,
+    },
+    /// The bus server denied more than is recorded one by one.
+    BusSuppressed {
+        /// How many.
+        count: u64,
+        /// When the first of them was read.
+        since: Timestamp,
+        /// Where in the server's log the last of them is.
+        place: BusPlace,
+    },
+    /// The bus server started, took a configuration, or was asked to end.
+    BusServer {
+        /// Which of these.
+        event: BusEvent,
+        /// SHA-256 of its configuration, where it says it.
+        config: Option<Hash>,
+        /// When, by the server's clock.
+        at: Timestamp,
+        /// Where in the server's log.
+        place: BusPlace,
+    },
+    /// How the bus server's log is followed.
+    BusLog {
+        /// From which point on.
+        following: BusFollowing,
+        /// Which point that is.
+        place: BusPlace,
+    },
 }
 
 impl Own {
@@ -56,6 +100,41 @@ impl Own {
             Self::Gap { .. } => "audit.gap",
             Self::Violation { .. } => "audit.violation",
             Self::Suppressed { .. } => "audit.suppressed",
+            Self::BusDenied { .. } => "audit.bus_denied",
+            Self::BusSuppressed { .. } => "audit.bus_suppressed",
+            Self::BusServer { .. } => "audit.bus_server",
+            Self::BusLog { .. } => "audit.bus_log",
+        }
+    }
+
+    /// How far the bus server's log is recorded with this entry; `None` when it is about something
+    /// else.
+    #[must_use]
+    pub const fn bus_place(&self) -> Option<BusPlace> {
+        match self {
+            Self::Started { .. }
+            | Self::Gap { .. }
+            | Self::Violation { .. }
+            | Self::Suppressed { .. } => None,
+            Self::BusDenied { place, .. }
+            | Self::BusSuppressed { place, .. }
+            | Self::BusServer { place, .. }
+            | Self::BusLog { place, .. } => Some(*place),
+        }
+    }
+
+    /// How many denials of the bus server it states.
+    #[must_use]
+    pub const fn bus_denied(&self) -> u64 {
+        match self {
+            Self::BusDenied { .. } => 1,
+            Self::BusSuppressed { count, .. } => *count,
+            Self::Started { .. }
+            | Self::Gap { .. }
+            | Self::Violation { .. }
+            | Self::Suppressed { .. }
+            | Self::BusServer { .. }
+            | Self::BusLog { .. } => 0,
         }
     }
 

@@ -7,6 +7,7 @@ use portcullis_domain::{PrincipalName, Span, Timestamp};
 use portcullis_wire::Text;
 use portcullis_wire::messages::Checkpoint;
 
+use crate::bus::{Bus, BusPlace};
 use crate::chain::{Chain, fact_digest};
 use crate::input::{Alert, Effects, Fact, Fault, Input, Path};
 use crate::ledger::{Ledger, is_wanted};
@@ -33,11 +34,11 @@ pub struct Settings {
     pub hole_timeout: Span,
     /// A checkpoint is due this long after the last one, if the log grew.
     pub checkpoint_interval: Span,
-    /// So many violations a second are recorded one by one.
+    /// So many violations a second are recorded one by one, and as many denials of the bus server.
     pub violations_each_second: u32,
 }
 
-/// What the core counted; gaps and violations since the log began, the rest since this start.
+/// What the core counted; gaps, violations and denials since the log began, the rest since this start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Entries in the log, on disk or about to be.
@@ -54,6 +55,8 @@ pub struct Counts {
     pub late: u64,
     /// Violations, recorded one by one or in a count.
     pub violations: u64,
+    /// Denials of the bus server, recorded one by one or in a count.
+    pub bus_denied: u64,
     /// Facts that are held back now.
     pub held: u64,
     /// Facts from the bus that were left to the stream, because too many were held back.
@@ -69,6 +72,7 @@ pub struct Core {
     ledger: Ledger,
     sources: BTreeMap<PrincipalName, Source>,
     limiter: Limiter,
+    bus: Bus,
     counts: Counts,
     /// When the stream last brought anything.
     stream_at: Timestamp,
@@ -89,13 +93,16 @@ impl Core {
         recovery: Recovery,
     ) -> Result<Self, RecoveryError> {
         let (gaps, violations) = (recovery.gaps, recovery.violations);
+        let each_second = settings.violations_each_second;
+        let bus = Bus::new(each_second, recovery.bus_place, recovery.bus_denied);
         // An earlier start may have stated all of it already, and a size is stated once only.
         let checkpoint_size = chain.size();
         Ok(Self {
             settings,
             sources: recovery.into_sources(me, boot)?,
             ledger: Ledger::new(me, boot, chain),
-            limiter: Limiter::new(settings.violations_each_second),
+            limiter: Limiter::new(each_second),
+            bus,
             counts: Counts {
                 gaps,
                 violations,
@@ -114,9 +121,16 @@ impl Core {
         Counts {
             entries: self.ledger.size(),
             durable: self.ledger.durable().0,
+            bus_denied: self.bus.denied,
             held: u64::try_from(held).unwrap_or(u64::MAX),
             ..self.counts
         }
+    }
+
+    /// How far the bus server's log is recorded; `None` when it never was followed.
+    #[must_use]
+    pub const fn bus_place(&self) -> Option<BusPlace> {
+        self.bus.place()
     }
 
     /// Takes one input.
@@ -140,6 +154,10 @@ impl Core {
             } => {
                 self.note_path(now, path);
                 self.violation(now, &subject, code, &bytes, token(path), &mut effects)?;
+            }
+            Input::Bus { said, place } => {
+                self.bus
+                    .take(now, said, place, &mut self.ledger, &mut effects)?;
             }
             Input::Durable { size } => self.ledger.set_durable(now, size, &mut effects)?,
             Input::Tick => self.tick(now, &mut effects)?,
@@ -465,6 +483,7 @@ impl Core {
                 .append_own(now, &own, suppressed.tokens, effects)?;
             effects.alerts.push(Alert::Suppressed { count });
         }
+        self.bus.tick(now, &mut self.ledger, effects)?;
         while let Some((name, boot, end)) = self.overdue_hole(now) {
             self.settle(now, name, boot, end, effects)?;
         }

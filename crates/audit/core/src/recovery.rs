@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 
 use portcullis_domain::{Hash, PrincipalName};
 
+use crate::bus::BusPlace;
 use crate::entry::{Entry, Kind};
 use crate::line::{LINES_MAX, Line, MISSING_MAX, Recent, Recorded, Source};
 use crate::own::Own;
@@ -31,6 +32,10 @@ pub struct Recovery {
     pub(crate) gaps: u64,
     /// How many violations are recorded, one by one or in a count.
     pub(crate) violations: u64,
+    /// How many denials of the bus server are recorded, one by one or in a count.
+    pub(crate) bus_denied: u64,
+    /// How far the bus server's log is recorded.
+    pub(crate) bus_place: Option<BusPlace>,
 }
 
 impl Recovery {
@@ -39,13 +44,24 @@ impl Recovery {
     /// # Errors
     /// [`Misplaced`] when it does not follow from those before it.
     pub fn observe(&mut self, entry: &Entry<'_>, hash: Hash) -> Result<(), Misplaced> {
-        match self.positions.observe(entry)? {
+        let own = self.positions.observe(entry)?;
+        if let Some(own) = &own {
+            self.bus_denied = self.bus_denied.saturating_add(own.bus_denied());
+            self.bus_place = own.bus_place().or(self.bus_place);
+        }
+        match own {
             None | Some(Own::Started { .. }) => {}
             Some(Own::Gap { .. }) => self.gaps = self.gaps.saturating_add(1),
             Some(Own::Violation { .. }) => self.violations = self.violations.saturating_add(1),
             Some(Own::Suppressed { count, .. }) => {
                 self.violations = self.violations.saturating_add(count);
             }
+            Some(
+                Own::BusDenied { .. }
+                | Own::BusSuppressed { .. }
+                | Own::BusServer { .. }
+                | Own::BusLog { .. },
+            ) => {}
         }
         if entry.kind == Kind::Fact {
             let line = self.lines.entry((entry.source, entry.boot)).or_default();

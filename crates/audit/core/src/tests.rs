@@ -3,6 +3,7 @@
 extern crate std;
 
 mod boots;
+mod bus;
 mod holes;
 mod interleaving;
 mod receipts;
@@ -138,6 +139,10 @@ impl Rig {
                 }) => format!("gap {source} {from}-{to}"),
                 Some(Own::Violation { code, .. }) => format!("violation {code}"),
                 Some(Own::Suppressed { count, .. }) => format!("suppressed {count}"),
+                Some(Own::BusDenied { what, subject, .. }) => format!("{} {subject}", what.name()),
+                Some(Own::BusSuppressed { count, .. }) => format!("bus suppressed {count}"),
+                Some(Own::BusServer { event, .. }) => format!("server {event:?}"),
+                Some(Own::BusLog { following, .. }) => format!("bus log {following:?}"),
             });
         }
         said

@@ -6,20 +6,19 @@ use alloc::vec::Vec;
 
 use portcullis_domain::{
     ExposureRow, Exposures, Hash, Order, OrderId, Quantity, RateLimit, Reason, ReserveError, Span,
-    StrategyId, Symbol, Timestamp, Venue,
+    StrategyId, Symbol, TIME_REVERSAL_MAX, Timestamp, Venue,
 };
+use portcullis_wire::agreement::Agreement;
 use portcullis_wire::messages::{
     Decision, ExecutionStatus, InstrumentPolicy, Notice, Outcome, Proposal, Verdict,
 };
+use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::ORDER_LIFETIME;
 use portcullis_wire::{Text, Verified, order_id};
 
 use crate::known::{Known, Quote};
 use crate::registry::{Admission, Registered, strategy_of};
 use crate::{Decided, Effects, Fault, Ignored, Input, Settings, Strategy, sizing};
-
-/// How far a clock may be set back before nothing that was measured with it can be trusted.
-const TIME_REVERSAL_MAX: Span = Span::from_secs(2);
 
 /// Decides on proposals. See the crate's page.
 #[derive(Debug)]
@@ -31,6 +30,7 @@ pub struct Brain {
     started_at: Timestamp,
     latest: Timestamp,
     known: Known,
+    agreement: Agreement,
     exposures: Exposures,
     complaints: RateLimit,
 }
@@ -54,6 +54,7 @@ impl Brain {
             started_at: settings.started_at,
             latest: settings.started_at,
             known: Known::default(),
+            agreement: Agreement::new(Role::Brain, settings.policy_hash),
             exposures: Exposures::new(settings.orders_pending_max),
             complaints: RateLimit::new(2),
         }
@@ -79,7 +80,13 @@ impl Brain {
                     .reported(report.message().order, report.header().issued_at);
             }
             Input::Verdict(verdict) => self.verdict(verdict.message())?,
-            Input::Heartbeat(beat) => self.known.heartbeat(now, &beat),
+            Input::Heartbeat(beat) => {
+                if self.known.heartbeat(now, &beat) {
+                    let policy = beat.message().policy;
+                    let news = self.agreement.heard(now, Role::RiskGuard, policy);
+                    effects.notices = news.into_iter().collect();
+                }
+            }
             Input::Tick => effects.notices = self.floods(),
         }
         Ok(effects)
@@ -92,6 +99,12 @@ impl Brain {
     pub fn readiness(&self, now: Timestamp) -> Result<(), Reason> {
         self.known.check_guard(now, self.policy)?;
         self.known.check_account(now, self.policy, self.started_at)
+    }
+
+    /// Which policies the others run.
+    #[must_use]
+    pub const fn agreement(&self) -> &Agreement {
+        &self.agreement
     }
 
     /// Time never runs backwards in here: a clock that is corrected a little stands still, which
@@ -116,7 +129,9 @@ impl Brain {
         match self.exposures.snapshot(rows, status.header().issued_at) {
             Ok(()) => {
                 self.known.account(now, status);
-                Vec::new()
+                let policy = status.message().policy;
+                let news = self.agreement.heard(now, Role::Execution, policy);
+                news.into_iter().collect()
             }
             // The last good one stays and grows old: then the position is unknown.
             Err(error) => {

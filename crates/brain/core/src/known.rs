@@ -7,11 +7,6 @@ use portcullis_wire::Verified;
 use portcullis_wire::messages::{ExecutionStatus, Heartbeat};
 use portcullis_wire::subjects::ORDER_LIFETIME;
 
-/// Risk-guard's heartbeat comes four times a second.
-const HEARTBEAT_AGE_MAX: Span = Span::from_secs(1);
-/// So does execution's account.
-const ACCOUNT_AGE_MAX: Span = Span::from_secs(1);
-
 /// The prices that sizing needs of a book.
 #[derive(Clone, Copy, Debug)]
 pub struct Quote {
@@ -78,10 +73,11 @@ impl Known {
         }
     }
 
-    pub fn heartbeat(&mut self, now: Timestamp, beat: &Verified<Heartbeat>) {
+    /// Takes a heartbeat, unless it was overtaken on the way: whether it was taken.
+    pub fn heartbeat(&mut self, now: Timestamp, beat: &Verified<Heartbeat>) -> bool {
         let issued_at = beat.header().issued_at;
         if self.beat.is_some_and(|last| issued_at < last.issued_at) {
-            return;
+            return false;
         }
         let Heartbeat { kill, policy } = *beat.message();
         self.beat = Some(Beat {
@@ -90,6 +86,7 @@ impl Known {
             known_at: issued_at.min(now),
             issued_at,
         });
+        true
     }
 
     /// Takes an account whose exposures were taken over already.
@@ -108,7 +105,7 @@ impl Known {
     pub fn check_guard(&self, now: Timestamp, policy: Hash) -> Result<(), Reason> {
         let beat = self
             .beat
-            .filter(|beat| now.since(beat.known_at) <= HEARTBEAT_AGE_MAX);
+            .filter(|beat| now.since(beat.known_at) <= Heartbeat::AGE_MAX);
         let beat = beat.ok_or(Reason::GuardSilent)?;
         if !beat.kill.may_trade() {
             return Err(Reason::KillSwitch);
@@ -129,7 +126,7 @@ impl Known {
     ) -> Result<(), Reason> {
         let account = self
             .account
-            .filter(|last| now.since(last.known_at) <= ACCOUNT_AGE_MAX);
+            .filter(|last| now.since(last.known_at) <= ExecutionStatus::AGE_MAX);
         let account = account.ok_or(Reason::PositionUnknown)?;
         if !account.kill.may_trade() {
             return Err(Reason::KillSwitch);

@@ -12,9 +12,11 @@ use audit_core::ChainKey;
 use clap::Subcommand;
 use portcullis_domain::Hash;
 use portcullis_runtime::Identity;
+use portcullis_runtime::identity::Bundle;
 use portcullis_runtime::secret::read_hex_key;
 use portcullis_wire::Verifying;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::exit::{End, Failure, OrFail as _, Outcome};
 use crate::feed::OPERATOR;
@@ -25,8 +27,8 @@ const VERIFY_EXAMPLES: &str = "\
 EXAMPLES
   portcullis audit verify                        the log of the development folder
   portcullis audit verify --log COPY --audit-key HEX
-                                                 a copy of a log, anywhere, with audit's public key:
-                                                 in .portcullis/identity/operator-dev/trust.toml
+                                                 a copy of a log, anywhere, with audit's public key,
+                                                 which `portcullis keys show audit` says
   portcullis audit verify --json | jq .entries
 
 The chain of hashes, the order of each source's facts and the envelopes are always checked; the
@@ -64,7 +66,8 @@ pub struct Verify {
     /// with --log]
     #[arg(long, value_name = "HEX", value_parser = public_key)]
     audit_key: Option<PublicKey>,
-    /// File with the chain key [default: that of the development folder; none with --log]
+    /// File with the chain key, 64 hexadecimal digits [default: that in audit's bundle in the
+    /// development folder; none with --log]
     #[arg(long, value_name = "FILE")]
     chain_key: Option<PathBuf>,
 }
@@ -134,17 +137,18 @@ fn run_verify(asked: &Verify, dir: Option<&Path>, output: &Output) -> Outcome {
         }
         (None, None) => None,
     };
-    let chain_file = match (&asked.chain_key, &own) {
-        (Some(file), _) => Some(file.clone()),
-        (None, Some(folder)) => Some(folder.identity("audit").join("chain.key")),
+    let next_step = "give another with --chain-key, or a log without one with --log";
+    let chain_key = match (&asked.chain_key, &own) {
+        (Some(file), _) => Some(read_hex_key(file).or_fail("read the chain key", next_step)?),
+        (None, Some(folder)) => {
+            let bundle = Bundle::open(&folder.identity("audit"));
+            let bundle = bundle.or_fail("read audit's chain key", next_step)?;
+            bundle.secret("chain").map(|key| Zeroizing::new(*key))
+        }
         (None, None) => None,
     };
-    let chain_key = match chain_file {
-        Some(file) => {
-            let next_step = "give another with --chain-key, or a log without one with --log";
-            let bytes = read_hex_key(&file).or_fail("read the chain key", next_step)?;
-            Some(ChainKey::from_bytes(&bytes).or_fail("use the chain key", next_step)?)
-        }
+    let chain_key = match chain_key {
+        Some(bytes) => Some(ChainKey::from_bytes(&bytes).or_fail("use the chain key", next_step)?),
         None => None,
     };
     let options = Options {
@@ -204,6 +208,7 @@ fn to_json(report: &Report, log: &Path) -> Value {
         "gaps": report.gaps,
         "gaps_listed": report.gaps_listed,
         "violations": report.violations,
+        "bus_denied": report.bus_denied,
         "subjects": report.subjects,
         "sources": report.sources,
     })
@@ -242,6 +247,13 @@ fn lines(report: &Report, log: &Path, output: &Output) -> Vec<String> {
         let text = format!("{} recorded", report.violations);
         lines.push(format!(
             "violations   {}",
+            output.paint(Tone::Attention, &text)
+        ));
+    }
+    if report.bus_denied > 0 {
+        let text = format!("{} by the bus server recorded", report.bus_denied);
+        lines.push(format!(
+            "denials      {}",
             output.paint(Tone::Attention, &text)
         ));
     }
@@ -305,6 +317,7 @@ fn run_tail(tail: &Tail, dir: Option<&Path>, output: &Output) -> Outcome {
                 "boot": known.boot,
                 "seq": known.seq,
                 "id": known.id,
+                "own": known.own(),
                 "text": text,
             }),
         );
@@ -344,6 +357,7 @@ mod tests {
             gaps: 0,
             gaps_listed: vec![],
             violations: 0,
+            bus_denied: 0,
             subjects: Default::default(),
             sources: vec![],
         }
@@ -352,7 +366,15 @@ mod tests {
     #[test]
     fn what_was_not_checked_is_said() {
         let output = Output::of(false, false, false);
-        let text = lines(&report(), Path::new("/l"), &output).join("\n");
+        let denied = Report {
+            bus_denied: 7,
+            ..report()
+        };
+        let text = lines(&denied, Path::new("/l"), &output).join("\n");
+        assert!(
+            text.contains("denials      7 by the bus server recorded"),
+            "{text}"
+        );
         assert!(
             text.contains("MACs         not checked: no chain key was given"),
             "{text}"

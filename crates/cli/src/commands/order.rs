@@ -143,7 +143,13 @@ pub async fn run(order: &Order, dir: Option<&Path>, bus: Option<&str>, output: &
         .or_fail("listen for the answers", "look at the log of nats-server")?;
     let span = client.telemetry().span("propose", "");
     let sealed = client
-        .publish(&PROPOSAL, None, &proposal, None, Some(span.traceparent()))
+        .publish(
+            &PROPOSAL,
+            Some(STRATEGY),
+            &proposal,
+            None,
+            Some(span.traceparent()),
+        )
         .or_fail(
             "send the proposal",
             "look whether the stack runs: portcullis status",

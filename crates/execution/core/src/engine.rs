@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 
 use portcullis_domain::{Hash, KillState, OrderId, Span, Timestamp, Usd};
+use portcullis_wire::agreement::Agreement;
 use portcullis_wire::messages::{ExecutionStatus, Heartbeat, OpenOrder};
+use portcullis_wire::principal::Role;
 
 use crate::hard_limits::daily_loss_max;
 use crate::input::{Effects, Input};
@@ -48,6 +50,7 @@ pub struct Execution {
     pub(crate) orders: Orders,
     pub(crate) ledger: Ledger,
     pub(crate) heartbeat: Option<(Heartbeat, Timestamp)>,
+    pub(crate) agreement: Agreement,
     pub(crate) reconciled: bool,
     /// Whether the last account lacked an order that was open here.
     pub(crate) missing: bool,
@@ -77,6 +80,7 @@ impl Execution {
             orders: Orders::default(),
             ledger: Ledger::default(),
             heartbeat: None,
+            agreement: Agreement::new(Role::Execution, settings.policy_hash),
             reconciled: false,
             missing: false,
             streaming_since: None,
@@ -146,10 +150,7 @@ impl Execution {
             }
             Input::Receipt(receipt) => self.receipt(out, &receipt, now)?,
             Input::Signed { order, answer } => self.signed(out, order, answer, now)?,
-            Input::Heartbeat(heartbeat) => {
-                self.heartbeat =
-                    Some((*heartbeat.message(), heartbeat.header().issued_at.min(now)));
-            }
+            Input::Heartbeat(heartbeat) => self.heartbeat(out, &heartbeat, now),
             Input::Killed { cause, detail } => self.killed(out, cause, detail, now)?,
             Input::Book(book) => {
                 // Its seal tells when it was read; the venue's clock is another one.
@@ -194,6 +195,12 @@ impl Execution {
             Input::Tick => self.tick(out, now)?,
         }
         Ok(effects)
+    }
+
+    /// Which policies the others run.
+    #[must_use]
+    pub const fn agreement(&self) -> &Agreement {
+        &self.agreement
     }
 
     /// Whether no order is open, under way or in doubt.

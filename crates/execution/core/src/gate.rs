@@ -1,9 +1,10 @@
 //! Whether a new order may leave right now. Everything that cannot be established is a refusal.
 
 use portcullis_domain::{Order, Reason, Timestamp};
+use portcullis_wire::messages::Heartbeat;
 
 use crate::engine::Execution;
-use crate::hard_limits::{HEARTBEAT_AGE_MAX, ORDERS_OPEN_MAX, ORDERS_PER_SECOND_MAX};
+use crate::hard_limits::{ORDERS_OPEN_MAX, ORDERS_PER_SECOND_MAX};
 use crate::hard_limits::{daily_loss_max, order_notional_max};
 
 impl Execution {
@@ -21,7 +22,7 @@ impl Execution {
         let Some((heartbeat, at)) = &self.heartbeat else {
             return Err(Reason::GuardSilent);
         };
-        if now.since(*at) > HEARTBEAT_AGE_MAX {
+        if now.since(*at) > Heartbeat::AGE_MAX {
             return Err(Reason::GuardSilent);
         }
         if !heartbeat.kill.may_trade() {

@@ -13,8 +13,6 @@ pub const ORDERS_OPEN_MAX: u64 = 20_000;
 /// The most orders that may leave within one second.
 pub const ORDERS_PER_SECOND_MAX: u32 = 2_000;
 
-/// A heartbeat older than this licenses no new order.
-pub const HEARTBEAT_AGE_MAX: Span = Span::from_secs(1);
 /// A heartbeat older than this has everything cancelled.
 pub const SILENCE_MAX: Span = Span::from_secs(5);
 /// How long after its time stamp a venue still takes a request (Bybit: `recv_window`), with the 2 s

@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 
 use portcullis_domain::{KillCause, KillState, OrderId, OrderStatus, Reason, Span, Timestamp};
-use portcullis_wire::Text;
-use portcullis_wire::messages::Notice;
+use portcullis_wire::messages::{Heartbeat, Notice};
+use portcullis_wire::principal::Role;
+use portcullis_wire::{Text, Verified};
 
 use crate::engine::{Execution, Fault};
 use crate::hard_limits::{SILENCE_MAX, daily_loss_max};
@@ -26,6 +27,23 @@ pub(crate) const RECONCILE_ROUTINE: Span = Span::from_secs(60);
 const EQUITY_EVERY: Span = Span::from_secs(1);
 
 impl Execution {
+    pub(crate) fn heartbeat(
+        &mut self,
+        out: &mut Effects,
+        heartbeat: &Verified<Heartbeat>,
+        now: Timestamp,
+    ) {
+        let said_at = heartbeat.header().issued_at.min(now);
+        // One that was overtaken on the way says nothing about the present.
+        if self.heartbeat.is_some_and(|(_, at)| said_at < at) {
+            return;
+        }
+        self.heartbeat = Some((*heartbeat.message(), said_at));
+        let policy = heartbeat.message().policy;
+        let news = self.agreement.heard(now, Role::RiskGuard, policy);
+        out.effects.extend(news.map(Effect::Notice));
+    }
+
     pub(crate) fn killed(
         &mut self,
         out: &mut Effects,

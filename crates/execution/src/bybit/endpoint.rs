@@ -1,19 +1,8 @@
 //! The venue's addresses.
 
-use std::net::IpAddr;
-
+use portcullis_runtime::venue_link::PlainText;
 use reqwest::Url;
 use thiserror::Error;
-
-/// Where requests may travel without TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlainText {
-    /// Only to this machine itself, where the simulated exchange listens.
-    LoopbackOnly,
-    /// Anywhere: for a simulated exchange on a private network of containers. A real venue needs
-    /// TLS, and has no other door.
-    Anywhere,
-}
 
 /// Why a text is not an address that may be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -79,7 +68,7 @@ impl Endpoint {
         let url = Url::parse(text).map_err(|_| EndpointError::NotAUrl)?;
         let host = url.host_str().ok_or(EndpointError::NotAUrl)?;
         if url.scheme() == plain {
-            if plain_text == PlainText::LoopbackOnly && !is_loopback(host) {
+            if !plain_text.may_reach(host) {
                 return Err(EndpointError::PlainText);
             }
         } else if url.scheme() != secured {
@@ -124,14 +113,6 @@ impl Endpoint {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,21 +124,18 @@ mod tests {
             "http://localhost:1",
             "http://[::1]:80",
         ] {
-            assert!(
-                Endpoint::rest(text, PlainText::LoopbackOnly).is_ok(),
-                "{text}"
-            );
+            assert!(Endpoint::rest(text, PlainText::Loopback).is_ok(), "{text}");
         }
         for text in [
             "http://10.0.0.1",
             "http://localhost.example.org",
             "http://127.0.0.1.nip.io",
         ] {
-            let refused = Endpoint::rest(text, PlainText::LoopbackOnly);
+            let refused = Endpoint::rest(text, PlainText::Loopback);
             assert_eq!(refused, Err(EndpointError::PlainText), "{text}");
             assert!(Endpoint::rest(text, PlainText::Anywhere).is_ok(), "{text}");
         }
-        assert!(Endpoint::rest("https://api.bybit.com", PlainText::LoopbackOnly).is_ok());
+        assert!(Endpoint::rest("https://api.bybit.com", PlainText::Loopback).is_ok());
     }
 
     #[test]
@@ -187,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_query_that_would_be_rewritten_is_no_request() {
-        let endpoint = Endpoint::rest("http://127.0.0.1:1", PlainText::LoopbackOnly).unwrap();
+        let endpoint = Endpoint::rest("http://127.0.0.1:1", PlainText::Loopback).unwrap();
         let good = endpoint.request("/v5/order/realtime", Some("category=linear&cursor=a%3Ab"));
         assert_eq!(
             good.map(|url| url.to_string()).as_deref(),

@@ -7,17 +7,15 @@
 //!  typed events ◀── PrivateStream ◀══ venue                     a loss is said, never hidden
 //! ```
 
-mod backoff;
 mod budget;
 mod clock;
 mod endpoint;
 mod rest;
 mod stream;
-mod tls;
 
 pub use budget::{Budget, BudgetSettings, EndpointClass};
 pub use clock::{ClockSettings, VenueClock};
-pub use endpoint::{Endpoint, EndpointError, PlainText};
+pub use endpoint::{Endpoint, EndpointError};
 pub use rest::{LimitHeaders, NotSent, Reply, RestClient, SendError, SetupError, SignedHeaders};
 pub use rest::{Timeouts, Unknown};
 pub use stream::{Login, PrivateStream, StreamEvent, StreamSettings};

@@ -10,12 +10,12 @@
 
 use std::time::Duration;
 
+use portcullis_runtime::venue_link;
 use portcullis_venue::bybit::{Method, RECV_WINDOW_MS, Request};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use thiserror::Error;
 
 use super::endpoint::Endpoint;
-use super::tls;
 
 /// The longest answer that is read, in bytes.
 const BODY_LENGTH_MAX: usize = 1 << 20;
@@ -144,7 +144,7 @@ impl RestClient {
     /// # Errors
     /// [`SetupError`] when the libraries cannot be set up.
     pub fn new(base: Endpoint, timeouts: Timeouts) -> Result<Self, SetupError> {
-        let tls = tls::client_config().map_err(SetupError::Tls)?;
+        let tls = venue_link::tls().map_err(SetupError::Tls)?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .https_only(base.is_encrypted())

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use portcullis_runtime::{Backoff, venue_link};
 use portcullis_venue::bybit::reply::{
     Execution, OrderInfo, PrivateMessage, StreamOperation, read_private,
 };
@@ -28,9 +29,7 @@ use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
 };
 
-use super::backoff::Backoff;
 use super::endpoint::Endpoint;
-use super::tls;
 
 /// The longest message, in bytes.
 const MESSAGE_LENGTH_MAX: usize = 1 << 20;
@@ -135,7 +134,7 @@ impl PrivateStream {
         F: Fn() -> L + Send + Sync + 'static,
         L: Future<Output = Result<Login, String>> + Send,
     {
-        let tls = Arc::new(tls::client_config()?);
+        let tls = Arc::new(venue_link::tls()?);
         let (events, listener) = mpsc::channel(settings.capacity.max(1));
         tokio::spawn(async move {
             let gone = events.clone();

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use execution::bybit::{Endpoint, PlainText, RestClient, SignedHeaders, Timeouts};
+use execution::bybit::{Endpoint, RestClient, SignedHeaders, Timeouts};
 use portcullis_domain::{OrderId, Symbol};
+use portcullis_runtime::venue_link::PlainText;
 use portcullis_venue::bybit::{Request, cancel};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

@@ -3,8 +3,8 @@
 
 mod account;
 mod market;
-mod orders;
-mod params;
+pub(crate) mod orders;
+pub(crate) mod params;
 
 use std::time::Duration;
 

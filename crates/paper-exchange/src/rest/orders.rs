@@ -81,7 +81,7 @@ fn rejects(kind: &Kind) -> Option<()> {
     matches!(kind, Kind::RejectOrder {}).then_some(())
 }
 
-fn place_request(params: &Params, link_id: String) -> Result<PlaceRequest, Refusal> {
+pub(crate) fn place_request(params: &Params, link_id: String) -> Result<PlaceRequest, Refusal> {
     params.linear()?;
     for name in NOT_SIMULATED {
         if params.text(name).map_or(true, |value| value.is_some()) {

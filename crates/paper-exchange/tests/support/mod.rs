@@ -157,6 +157,19 @@ impl Drop for Exchange {
     }
 }
 
+/// Asks until there is something; `None` when there is nothing in time.
+pub fn wait_for<T>(patience: Duration, mut poll: impl FnMut() -> Option<T>) -> Option<T> {
+    let begun = Instant::now();
+    loop {
+        match poll() {
+            None if begun.elapsed() < patience => {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            found => return found,
+        }
+    }
+}
+
 /// An HTTP answer.
 #[derive(Debug)]
 pub struct Reply {
@@ -222,16 +235,15 @@ pub fn signed(key: &str, secret: &str, timestamp: i64, payload: &str) -> Vec<(St
 impl Exchange {
     /// Polls until `probe` holds; panics with the log when it does not in time.
     pub fn until(&mut self, what: &str, mut probe: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + DEADLINE;
-        while !probe(self) {
+        let held = wait_for(DEADLINE, || {
+            if probe(self) {
+                return Some(());
+            }
             let ended = self.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "no {what}; exit: {ended:?}; log: {}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+            assert!(ended.is_none(), "no {what}: {ended:?}; log: {}", self.log());
+            None
+        });
+        assert!(held.is_some(), "no {what} in time; log: {}", self.log());
     }
 
     fn wait_for_port(&mut self, path: &Path) -> u16 {
@@ -364,18 +376,8 @@ impl Exchange {
     }
 
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "still running; log: {}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let ended = wait_for(DEADLINE, || self.child.try_wait().unwrap());
+        ended.unwrap_or_else(|| panic!("still running; log: {}", self.log()))
     }
 }
 

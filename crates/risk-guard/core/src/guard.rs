@@ -6,19 +6,19 @@ use alloc::vec::Vec;
 
 use portcullis_domain::{
     Book, ExposureRow, Exposures, Hash, KillState, Order, OrderId, Price, RateLimit, Reason,
-    Recent, ReserveError, Span, StrategyId, Symbol, Timestamp,
+    Recent, ReserveError, Span, StrategyId, Symbol, TIME_REVERSAL_MAX, Timestamp,
 };
+use portcullis_wire::agreement::Agreement;
 use portcullis_wire::messages::{
     ExecutionStatus, Heartbeat, InstrumentPolicy, Notice, Outcome, Permit, RiskPolicy, Verdict,
 };
+use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::ORDER_LIFETIME;
 use portcullis_wire::{Text, Verified};
 
 use crate::rules;
 use crate::{Effects, Fault, Input, Judgement, Settings};
 
-/// How far a clock may be set back before nothing that was measured with it can be trusted.
-const TIME_REVERSAL_MAX: Span = Span::from_secs(2);
 /// How long an order id is remembered: a replayed order is expired long before.
 const REMEMBERED_FOR: Span = Span::from_secs(10);
 
@@ -63,6 +63,7 @@ pub struct RiskGuard {
     kill: KillState,
     quotes: BTreeMap<Symbol, Quote>,
     account: Option<Account>,
+    agreement: Agreement,
     exposures: Exposures,
     seen: Recent<OrderId>,
     rate: RateLimit,
@@ -84,6 +85,7 @@ impl RiskGuard {
             kill: settings.kill,
             quotes: BTreeMap::new(),
             account: None,
+            agreement: Agreement::new(Role::RiskGuard, settings.policy_hash),
             exposures: Exposures::new(settings.orders_pending_max),
             seen: Recent::new(REMEMBERED_FOR, settings.orders_remembered_max),
             rate: RateLimit::new(settings.orders_per_second_max),
@@ -129,6 +131,12 @@ impl RiskGuard {
         rules::warming_up::check(now, self.started_at, self.account.as_ref())?;
         let account = rules::position_known::check(now, self.account.as_ref())?;
         rules::policy::check(self.policy_hash, account.policy)
+    }
+
+    /// Which policies the others run.
+    #[must_use]
+    pub const fn agreement(&self) -> &Agreement {
+        &self.agreement
     }
 
     /// Time never runs backwards in here: a clock that is corrected a little stands still, which
@@ -197,22 +205,8 @@ impl RiskGuard {
             known_at: issued_at.min(now),
             issued_at,
         });
-        match rules::policy::check(self.policy_hash, message.policy) {
-            Ok(()) => Vec::new(),
-            Err(reason) => {
-                let detail = format!(
-                    "execution runs {}, not {}",
-                    message.policy, self.policy_hash
-                );
-                self.complain(
-                    now,
-                    Notice::Refused {
-                        reason,
-                        detail: Text::lossy(&detail),
-                    },
-                )
-            }
-        }
+        let news = self.agreement.heard(now, Role::Execution, message.policy);
+        news.into_iter().collect()
     }
 
     fn complain(&mut self, now: Timestamp, notice: Notice) -> Vec<Notice> {
@@ -227,6 +221,11 @@ impl RiskGuard {
     /// there may be none, and whoever waits for it does not exist.
     fn order(&mut self, now: Timestamp, order: Verified<Order>) -> Effects {
         let strategy = order.message().strategy;
+        // The brain says what it runs with every order, and only so.
+        let brain = self
+            .agreement
+            .heard(now, Role::Brain, order.message().policy);
+        let mut notices: Vec<Notice> = brain.into_iter().collect();
         if let Err(reason) = rules::strategy::check(&self.strategies, strategy) {
             let detail = format!(
                 "order {} of {strategy}, which is not one",
@@ -236,7 +235,7 @@ impl RiskGuard {
                 reason,
                 detail: Text::lossy(&detail),
             };
-            let notices = self.complain(now, notice);
+            notices.extend(self.complain(now, notice));
             return Effects {
                 unanswered: Some(reason),
                 notices,
@@ -245,6 +244,7 @@ impl RiskGuard {
         }
         Effects {
             judgement: Some(self.judge(now, order)),
+            notices,
             ..Effects::default()
         }
     }

@@ -2,16 +2,14 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::{ConnectErrorKind, ConnectOptions, Event, ServerError};
 use portcullis_domain::PrincipalName;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 
 use super::TIMEOUT;
+use super::admission::Admitting;
 use crate::Identity;
 use crate::exit::Unusable;
 use crate::shutdown::Faults;
@@ -98,15 +96,24 @@ pub(super) async fn connect(
     if !url.starts_with("tls://") || url.parse::<async_nats::ServerAddr>().is_err() {
         return Err(ConnectError::Address(url.into()));
     }
-    let tls = tls_config(identity).map_err(|cause| ConnectError::Certificates {
-        principal: identity.name,
-        cause,
-    })?;
+    let admitting = Admitting::new(identity.transport().clone());
+    let tls = admitting
+        .tls_config()
+        .map_err(|cause| ConnectError::Certificates {
+            principal: identity.name,
+            cause,
+        })?;
     let (counter, connections) = watch::channel(0);
     let began = Instant::now();
     let mut pause = Duration::from_millis(50);
     loop {
-        let options = options(identity, tls.clone(), counter.clone(), faults.clone());
+        let options = options(
+            identity.name,
+            admitting.clone(),
+            tls.clone(),
+            counter.clone(),
+            faults.clone(),
+        );
         let cause = match options.connect(url).await {
             Ok(client) => return Ok((client, connections)),
             Err(cause) => cause,
@@ -132,17 +139,22 @@ pub(super) async fn connect(
 }
 
 fn options(
-    identity: &Identity,
+    name: PrincipalName,
+    admitting: Admitting,
     tls: rustls::ClientConfig,
     connections: watch::Sender<u64>,
     faults: Faults,
 ) -> ConnectOptions {
-    ConnectOptions::with_nkey(identity.nkey_seed().into())
-        .name(identity.name.as_str())
+    let signing = admitting.clone();
+    ConnectOptions::with_auth_callback(move |nonce| {
+        let signed = signing.sign(&nonce);
+        async move { signed }
+    })
+        .name(name.as_str())
         .require_tls(true)
         .tls_first()
         .tls_client_config(tls)
-        .custom_inbox_prefix(format!("_INBOX.{}", identity.name))
+        .custom_inbox_prefix(format!("_INBOX.{name}"))
         .connection_timeout(TIMEOUT)
         .request_timeout(Some(TIMEOUT))
         .ping_interval(PING_INTERVAL)
@@ -156,6 +168,9 @@ fn options(
             jittered(pause.min(Duration::from_secs(1)))
         })
         .event_callback(move |event| {
+            if matches!(event, Event::Connected) {
+                admitting.admitted();
+            }
             let (connections, faults) = (connections.clone(), faults.clone());
             async move { report(&event, &connections, &faults) }
         })
@@ -205,23 +220,6 @@ fn report(event: &Event, connections: &watch::Sender<u64>, faults: &Faults) {
 #[derive(Debug, thiserror::Error)]
 #[error("the bus denied a subscription: {0}")]
 struct SubscriptionDenied(String);
-
-/// TLS 1.3 only, the deployment's own certificate authority only, with a client certificate.
-fn tls_config(identity: &Identity) -> Result<rustls::ClientConfig, Box<dyn Error + Send + Sync>> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(identity.ca_pem()) {
-        roots.add(certificate?)?;
-    }
-    let chain = CertificateDer::pem_slice_iter(identity.certificate_pem())
-        .collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(identity.key_pem())?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
-    Ok(config)
-}
 
 /// Whether one side turned the other down, so that trying again cannot help.
 fn is_refusal(error: &async_nats::ConnectError) -> bool {

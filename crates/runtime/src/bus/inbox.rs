@@ -1,15 +1,42 @@
-//! What arrives on several subjects, in one bounded queue.
+//! What arrives on several subjects: a bounded lane for each, and a reader that takes turns.
+//!
+//! ```text
+//!  cmd.brain.propose.a ──▶ lane ──▶ ┐
+//!  cmd.brain.propose.b ──▶ lane ──▶ ┘ recv: one of each in turn
+//! ```
+//!
+//! A flood on one subject fills its own lane. What comes then is dropped, the newest first, and
+//! counted; where a command is lost, somebody is told.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{SelectAll, select_all};
 use portcullis_domain::Timestamp;
+use portcullis_wire::Text;
+use portcullis_wire::messages::Notice;
+use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{Row, Subject};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Bus, BusError};
 use crate::Clock;
+use crate::nats_config::heard_as;
+
+/// The most bytes that wait in a lane, however few messages they are.
+const LANE_BYTES_MAX: usize = 8 << 20;
+/// How often the loss of commands is reported.
+const WARNING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Puts on record that commands were lost.
+pub(crate) type Warn = Box<dyn Fn(Notice) + Send>;
 
 /// A message as it came: nothing about it is verified.
 #[derive(Clone, Debug)]
@@ -32,23 +59,65 @@ impl Raw {
     }
 }
 
-/// Receives from several subjects. The order is kept within a subject. Dropping it ends the
+/// Receives from several subjects in turn. The order is kept within a subject. Dropping it ends the
 /// subscriptions.
 #[derive(Debug)]
 pub struct Inbox {
-    queue: mpsc::Receiver<Raw>,
+    lanes: VecDeque<Lane>,
     sorter: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    queue: mpsc::Receiver<Raw>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Lane {
+    fn taken(&self, raw: &Raw) {
+        self.bytes.fetch_sub(raw.bytes.len(), Ordering::Relaxed);
+    }
 }
 
 impl Inbox {
     /// The next message; `None` when the connection has ended for good.
     pub async fn recv(&mut self) -> Option<Raw> {
-        self.queue.recv().await
+        poll_fn(|context| {
+            let mut open = false;
+            for index in 0..self.lanes.len() {
+                let Some(lane) = self.lanes.get_mut(index) else {
+                    break;
+                };
+                match lane.queue.poll_recv(context) {
+                    Poll::Ready(Some(raw)) => {
+                        lane.taken(&raw);
+                        self.lanes.rotate_left(index.saturating_add(1));
+                        return Poll::Ready(Some(raw));
+                    }
+                    Poll::Ready(None) => {}
+                    Poll::Pending => open = true,
+                }
+            }
+            if open {
+                Poll::Pending
+            } else {
+                Poll::Ready(None)
+            }
+        })
+        .await
     }
 
     /// The next message if one is waiting.
     pub fn try_recv(&mut self) -> Option<Raw> {
-        self.queue.try_recv().ok()
+        for index in 0..self.lanes.len() {
+            let lane = self.lanes.get_mut(index)?;
+            if let Ok(raw) = lane.queue.try_recv() {
+                lane.taken(&raw);
+                self.lanes.rotate_left(index.saturating_add(1));
+                return Some(raw);
+            }
+        }
+        None
     }
 }
 
@@ -58,47 +127,151 @@ impl Drop for Inbox {
     }
 }
 
-type Line = (&'static Row, async_nats::Message);
+/// The way into a lane.
+struct Entrance {
+    row: &'static Row,
+    /// The subject of the table.
+    subject: String,
+    /// What is subscribed to: the same, or with its publisher's name after it.
+    heard: String,
+    queue: mpsc::Sender<Raw>,
+    bytes: Arc<AtomicUsize>,
+    /// Lost since it was last said.
+    lost: u64,
+    warned_at: Option<Instant>,
+}
 
+impl Entrance {
+    /// Whether there is room; a lane that is empty takes whatever the server does.
+    fn admit(&mut self, raw: Raw) -> Result<(), Full> {
+        let length = raw.bytes.len();
+        let waiting = self.bytes.fetch_add(length, Ordering::Relaxed);
+        let fits = waiting == 0 || waiting.saturating_add(length) <= LANE_BYTES_MAX;
+        let outcome = if fits {
+            self.queue.try_send(raw).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => Full::Now,
+                mpsc::error::TrySendError::Closed(_) => Full::Forever,
+            })
+        } else {
+            Err(Full::Now)
+        };
+        if outcome.is_err() {
+            self.bytes.fetch_sub(length, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// Counts a loss; where it is a command, says so loudly, but not so often that saying it
+    /// becomes a flood of its own.
+    fn lose(&mut self, warn: &Warn) {
+        let subject = self.heard.clone();
+        metrics::counter!("portcullis_bus_dropped_total", "subject" => subject).increment(1);
+        self.lost = self.lost.saturating_add(1);
+        if !is_command(&self.subject) {
+            return;
+        }
+        let recently = |at: Instant| at.elapsed() < WARNING_INTERVAL;
+        if self.warned_at.is_some_and(recently) {
+            return;
+        }
+        self.warned_at = Some(Instant::now());
+        let lost = std::mem::take(&mut self.lost);
+        tracing::error!(
+            subject = self.heard,
+            lost,
+            "commands lost: their lane is full"
+        );
+        let detail = format!("{lost} lost on {}: the lane is full", self.heard);
+        warn(Notice::Warning {
+            detail: Text::lossy(&detail),
+        });
+    }
+}
+
+enum Full {
+    Now,
+    Forever,
+}
+
+fn is_command(subject: &str) -> bool {
+    subject.starts_with("cmd.") || subject.starts_with("ops.")
+}
+
+/// Listens with a lane for each subject, of `capacity` messages each.
 pub(crate) async fn listen(
     bus: &Bus,
     clock: Clock,
     subjects: &[(&'static Row, Option<&str>)],
     capacity: usize,
+    warn: Warn,
 ) -> Result<Inbox, BusError> {
-    let mut streams = Vec::with_capacity(subjects.len());
+    let (mut streams, mut entrances, mut lanes) = (Vec::new(), Vec::new(), VecDeque::new());
     for (row, name) in subjects {
         let row: &'static Row = row;
         let subject = row.concrete(*name).ok_or(BusError::Name(row.pattern))?;
-        let subscriber = bus.subscribe(subject).await?;
-        streams.push(subscriber.map(move |message| (row, message)).boxed());
+        for heard in heard(bus, row, &subject)? {
+            let place = entrances.len();
+            let subscriber = bus.subscribe(heard.clone()).await?;
+            streams.push(subscriber.map(move |message| (place, message)).boxed());
+            let (sender, queue) = mpsc::channel(capacity.max(1));
+            let bytes = Arc::new(AtomicUsize::new(0));
+            lanes.push_back(Lane {
+                queue,
+                bytes: Arc::clone(&bytes),
+            });
+            entrances.push(Entrance {
+                row,
+                subject: subject.clone(),
+                heard,
+                queue: sender,
+                bytes,
+                lost: 0,
+                warned_at: None,
+            });
+        }
     }
     bus.confirm().await?;
-    let (sender, queue) = mpsc::channel(capacity.max(1));
-    let sorter = tokio::spawn(sort(select_all(streams), clock, sender));
-    Ok(Inbox { queue, sorter })
+    let sorter = tokio::spawn(sort(select_all(streams), clock, entrances, warn));
+    Ok(Inbox { lanes, sorter })
 }
 
-/// Moves messages into the queue as they come, so that a slow reader loses the newest ones here,
+/// Under which subjects a subject of the table is heard.
+fn heard(bus: &Bus, row: &Row, subject: &str) -> Result<Vec<String>, BusError> {
+    let mut heard = Vec::new();
+    if row.publisher == Role::Operator {
+        let operators = bus.operators().iter();
+        heard.extend(operators.map(|name| heard_as(row, subject, name)));
+        heard.dedup();
+        if heard.is_empty() {
+            // Nobody could be heard, and that must not look like silence.
+            return Err(BusError::NoPublisher(row.pattern));
+        }
+    } else {
+        heard.push(subject.to_owned());
+    }
+    Ok(heard)
+}
+
+/// Moves messages into their lanes as they come, so that a slow reader loses the newest ones here,
 /// counted one by one, and not somewhere in the client library.
-async fn sort<S>(mut streams: SelectAll<S>, clock: Clock, queue: mpsc::Sender<Raw>)
+async fn sort<S>(mut streams: SelectAll<S>, clock: Clock, mut entrances: Vec<Entrance>, warn: Warn)
 where
-    S: futures_util::Stream<Item = Line> + Unpin,
+    S: futures_util::Stream<Item = (usize, async_nats::Message)> + Unpin,
 {
-    while let Some((row, message)) = streams.next().await {
+    while let Some((place, message)) = streams.next().await {
+        let Some(entrance) = entrances.get_mut(place) else {
+            return;
+        };
         let raw = Raw {
-            row,
-            subject: message.subject.to_string(),
+            row: entrance.row,
+            subject: entrance.subject.clone(),
             bytes: message.payload,
             received_at: clock.now(),
         };
-        match queue.try_send(raw) {
+        match entrance.admit(raw) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                metrics::counter!("portcullis_bus_dropped_total", "subject" => row.pattern)
-                    .increment(1);
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => return,
+            Err(Full::Now) => entrance.lose(&warn),
+            Err(Full::Forever) => return,
         }
     }
 }

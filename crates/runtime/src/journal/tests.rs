@@ -3,6 +3,8 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::process::Command;
 
+use portcullis_domain::KillState;
+
 use super::*;
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
@@ -250,4 +252,53 @@ fn child_that_fills_the_disk() {
     let lazy = journal.append_lazy(vec![record(0)]).unwrap_err();
     assert!(matches!(lazy, JournalError::Write { .. }), "{lazy:?}");
     println!("\nacknowledged {acknowledged}");
+}
+
+#[test]
+fn a_journal_that_is_gone_latches_the_kill_switch_before_the_new_one_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    Latch::arm_new(&path).unwrap();
+    let state = StateDir::open(&path).unwrap();
+    let latch = Latch::open(&state);
+    let kept = Journal::keep(&state, "journal", &latch).unwrap();
+    assert!(!kept.lost && latch.state() == KillState::Armed, "first");
+    kept.journal.append(vec![record(0)]).wait().unwrap();
+    state.boot_number().unwrap();
+    drop((kept, latch, state));
+
+    let state = StateDir::open(&path).unwrap();
+    let latch = Latch::open(&state);
+    let kept = Journal::keep(&state, "journal", &latch).unwrap();
+    assert!(!kept.lost && latch.state() == KillState::Armed, "second");
+    assert_eq!(kept.records, all(1));
+    drop((kept, latch, state));
+
+    fs::remove_file(path.join("journal")).unwrap();
+    let state = StateDir::open(&path).unwrap();
+    let latch = Latch::open(&state);
+    let kept = Journal::keep(&state, "journal", &latch).unwrap();
+    assert!(kept.lost && kept.records.is_empty());
+    assert_eq!(latch.cause(), Some(KillCause::Inconsistent));
+    // The new file is there now, and still nobody takes that for a journal that was never lost.
+    let again = Latch::open(&state);
+    assert_eq!(
+        (again.state(), again.detail().as_str()),
+        (KillState::Triggered, LOST)
+    );
+}
+
+#[test]
+fn a_disk_that_does_not_keep_the_latch_keeps_no_new_journal_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let state = StateDir::open(&path).unwrap();
+    state.boot_number().unwrap();
+    drop(state);
+    let state = StateDir::open(&path).unwrap();
+    let latch = Latch::open(&state);
+    fs::remove_dir_all(&path).unwrap();
+    let error = Journal::keep(&state, "journal", &latch).unwrap_err();
+    assert!(matches!(error, JournalError::Lost { .. }), "{error:?}");
+    assert!(error.next_step().contains("restore the journal"));
 }

@@ -1,6 +1,6 @@
 //! Writes the configuration.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,40 +8,32 @@ use std::path::Path;
 use portcullis_domain::PrincipalName;
 use portcullis_wire::FRAME_LENGTH_MAX;
 use portcullis_wire::principal::Role;
-use portcullis_wire::subjects::{Delivery, TABLE};
+use portcullis_wire::subjects::TABLE;
 
+use super::account::consumer_interface;
 use super::{
-    ECHO, FACTS_BYTES_MAX, FACTS_CONSUMER, FACTS_STREAM, MONITOR, NatsConfigError, NatsSettings,
-    PROVISIONER, Roster, STORE_API, account, fact_subjects, principals, receives, subjects_of,
+    Account, Credentials, FACTS_BYTES_MAX, MONITOR, NatsConfigError, NatsSettings, PROVISIONER,
+    Roster, account, facts_streams, principals,
 };
-
-/// What one account shares and what its one user may do.
-#[derive(Default)]
-struct Account {
-    publish: Vec<String>,
-    subscribe: Vec<String>,
-    exports: Vec<String>,
-    imports: Vec<String>,
-}
 
 pub(super) fn config(
     roster: &Roster,
-    nkeys: &BTreeMap<PrincipalName, String>,
+    credentials: &Credentials,
     settings: &NatsSettings,
 ) -> Result<String, NatsConfigError> {
     let mut out = String::with_capacity(64 << 10);
-    server(&mut out, settings)?;
+    server(&mut out, credentials, settings)?;
     out.push_str("accounts {\n");
-    system(&mut out, &key(nkeys, MONITOR)?);
-    store(&mut out, roster, &key(nkeys, PROVISIONER)?);
+    system(&mut out, &keys(credentials, MONITOR)?);
+    store(&mut out, roster, credentials)?;
     for name in principals(roster) {
-        let nkey = key(nkeys, name.as_str())?;
+        let nkeys = keys(credentials, name.as_str())?;
         let Account {
             publish,
             subscribe,
             exports,
             imports,
-        } = account_of(&name, roster);
+        } = Account::of(&name, roster);
         let limit = if Role::of(&name).is_some_and(Role::is_plural) {
             16
         } else {
@@ -56,7 +48,7 @@ pub(super) fn config(
             ),
         );
         line(&mut out, "    default_permissions: $NOTHING");
-        user(&mut out, &nkey, &publish, &subscribe);
+        users(&mut out, &nkeys, &publish, &subscribe);
         list(&mut out, "exports", &exports);
         list(&mut out, "imports", &imports);
         line(&mut out, "  }");
@@ -65,83 +57,11 @@ pub(super) fn config(
     Ok(out)
 }
 
-/// What the table says about one principal.
-fn account_of(name: &PrincipalName, roster: &Roster) -> Account {
-    let everybody = principals(roster);
-    let mut own = Account::default();
-    for row in TABLE {
-        for subject in subjects_of(row, roster) {
-            if row.may_publish(name, &subject) {
-                let readers: Vec<_> = everybody
-                    .iter()
-                    .filter(|reader| receives(row, reader, &subject))
-                    .map(account)
-                    .collect();
-                let readers = readers.join(", ");
-                own.exports.push(format!(
-                    "{{ stream: \"{subject}\", accounts: [{readers}] }}"
-                ));
-                if row.delivery == Delivery::Stream {
-                    own.imports.push(format!(
-                        "{{ service: {{ account: STORE, subject: \"{subject}\" }} }}"
-                    ));
-                }
-                own.publish.push(subject.clone());
-            }
-            if receives(row, name, &subject) {
-                for publisher in everybody
-                    .iter()
-                    .filter(|other| row.may_publish(other, &subject))
-                {
-                    let publisher = account(publisher);
-                    own.imports.push(format!(
-                        "{{ stream: {{ account: {publisher}, subject: \"{subject}\" }} }}"
-                    ));
-                }
-                own.subscribe.push(subject);
-            }
-        }
-    }
-    own.publish.push(format!("{ECHO}.{name}"));
-    own.subscribe.push(format!("{ECHO}.{name}"));
-    let is_audit = Role::of(name) == Some(Role::Audit);
-    if is_audit {
-        for (there, here) in consumer_interface() {
-            own.imports.push(if there == here {
-                format!("{{ service: {{ account: STORE, subject: \"{there}\" }} }}")
-            } else {
-                format!("{{ service: {{ account: STORE, subject: \"{there}\" }}, to: \"{here}\" }}")
-            });
-            own.publish.push(here);
-        }
-    }
-    // Only who waits for an answer has a place for it.
-    if is_audit || own.imports.iter().any(|import| import.contains("STORE")) {
-        own.subscribe.push(format!("_INBOX.{name}.>"));
-    }
-    own
-}
-
-/// What reading facts needs: the subject in STORE and what the reader calls it. The two forms of an
-/// acknowledgement are those of one server and of a cluster; stream and consumer are fixed in both.
-fn consumer_interface() -> [(String, String); 4] {
-    let consumer = format!("{FACTS_STREAM}.{FACTS_CONSUMER}");
-    let api = |call: &str| {
-        (
-            format!("$JS.API.CONSUMER.{call}.{consumer}"),
-            format!("{STORE_API}.CONSUMER.{call}.{consumer}"),
-        )
-    };
-    let same = |subject: String| (subject.clone(), subject);
-    [
-        api("INFO"),
-        api("MSG.NEXT"),
-        same(format!("$JS.ACK.{consumer}.>")),
-        same(format!("$JS.ACK.*.*.{consumer}.>")),
-    ]
-}
-
-fn server(out: &mut String, settings: &NatsSettings) -> Result<(), NatsConfigError> {
+fn server(
+    out: &mut String,
+    credentials: &Credentials,
+    settings: &NatsSettings,
+) -> Result<(), NatsConfigError> {
     let NatsSettings {
         listen,
         http,
@@ -164,6 +84,9 @@ fn server(out: &mut String, settings: &NatsSettings) -> Result<(), NatsConfigErr
     line(out, "server_name: portcullis");
     line(out, &format!("listen: \"{}\"", address(*listen)));
     if let Some(http) = http {
+        if !http.ip().is_loopback() {
+            return Err(NatsConfigError::Monitoring(*http));
+        }
         // It has no authentication.
         line(out, &format!("http: \"{}\"", address(*http)));
     }
@@ -174,6 +97,11 @@ fn server(out: &mut String, settings: &NatsSettings) -> Result<(), NatsConfigErr
         if let Some(path) = path {
             line(out, &format!("{key}: {}", quoted(path)?));
         }
+    }
+    if settings.log_file.is_some() {
+        // Whoever is denied writes into it: it must fill no disk, and leave audit time to read it.
+        line(out, "logfile_size_limit: 32MB");
+        line(out, "logfile_max_num: 8");
     }
     line(out, "logtime_utc: true");
     line(out, "");
@@ -191,13 +119,22 @@ fn server(out: &mut String, settings: &NatsSettings) -> Result<(), NatsConfigErr
     line(out, "");
     line(
         out,
-        "# Certificates admit to the network; who somebody is, the NKey says.",
+        "# Only these certificates admit to the network; who somebody is, the NKey says.",
     );
     line(out, "tls {");
     line(out, &format!("  cert_file: {}", quoted(tls_certificate)?));
     line(out, &format!("  key_file: {}", quoted(tls_key)?));
     line(out, &format!("  ca_file: {}", quoted(tls_ca)?));
     line(out, "  verify: true");
+    line(out, "  pinned_certs: [");
+    let pins = credentials
+        .values()
+        .flatten()
+        .map(|identity| identity.certificate_pin);
+    for pin in pins.collect::<BTreeSet<_>>() {
+        line(out, &format!("    \"{pin}\""));
+    }
+    line(out, "  ]");
     line(out, "  min_version: \"1.3\"");
     line(out, "  handshake_first: true");
     line(out, "  timeout: 2");
@@ -222,23 +159,30 @@ fn server(out: &mut String, settings: &NatsSettings) -> Result<(), NatsConfigErr
 }
 
 /// Whoever is unrestricted in the system account can kick, reload and purge.
-fn system(out: &mut String, nkey: &str) {
+fn system(out: &mut String, nkeys: &[String]) {
     line(out, "  SYS {");
     line(out, "    default_permissions: $NOTHING");
     let publish =
         ["STATSZ", "VARZ", "JSZ", "HEALTHZ"].map(|what| format!("$SYS.REQ.SERVER.PING.{what}"));
-    user(out, nkey, &publish, &[format!("_INBOX.{MONITOR}.>")]);
+    users(out, nkeys, &publish, &[format!("_INBOX.{MONITOR}.>")]);
     line(out, "  }");
 }
 
-/// The account that owns the stream. No service logs in here.
-fn store(out: &mut String, roster: &Roster, nkey: &str) {
+/// The account that owns the streams. No service logs in here.
+fn store(
+    out: &mut String,
+    roster: &Roster,
+    credentials: &Credentials,
+) -> Result<(), NatsConfigError> {
+    let streams = facts_streams(roster);
     line(out, "\n  STORE {");
+    // The server counts consumers for each stream.
     line(
         out,
         &format!(
-            "    jetstream {{ max_mem: 0, max_file: {FACTS_BYTES_MAX}, max_streams: 1, max_consumers: 1, \
-         max_bytes_required: true }}"
+            "    jetstream {{ max_mem: 0, max_file: {FACTS_BYTES_MAX}, max_streams: {}, \
+             max_consumers: 1, max_bytes_required: true }}",
+            streams.len()
         ),
     );
     line(
@@ -248,64 +192,75 @@ fn store(out: &mut String, roster: &Roster, nkey: &str) {
         ),
     );
     line(out, "    default_permissions: $NOTHING");
-    let publish = [
-        "$JS.API.INFO".to_owned(),
-        format!("$JS.API.STREAM.INFO.{FACTS_STREAM}"),
-        format!("$JS.API.STREAM.CREATE.{FACTS_STREAM}"),
-        format!("$JS.API.CONSUMER.INFO.{FACTS_STREAM}.{FACTS_CONSUMER}"),
-        format!("$JS.API.CONSUMER.CREATE.{FACTS_STREAM}.{FACTS_CONSUMER}"),
-    ];
-    user(out, nkey, &publish, &[format!("_INBOX.{PROVISIONER}.>")]);
+    let provisioner = name_of(PROVISIONER);
+    let own = Account::of_provisioner(&provisioner, roster);
+    users(
+        out,
+        &keys(credentials, PROVISIONER)?,
+        &own.publish,
+        &own.subscribe,
+    );
     let everybody = principals(roster);
     let mut exports = Vec::new();
-    for subject in fact_subjects(roster) {
-        let publishers = everybody
-            .iter()
-            .filter(|name| TABLE.iter().any(|row| row.may_publish(name, &subject)));
-        let publishers: Vec<_> = publishers.map(account).collect();
-        exports.push(format!(
-            "{{ service: \"{subject}\", accounts: [{}] }}",
-            publishers.join(", ")
-        ));
+    for stream in &streams {
+        for subject in &stream.subjects {
+            let publishers = everybody
+                .iter()
+                .filter(|name| TABLE.iter().any(|row| row.may_publish(name, subject)));
+            let publishers: Vec<_> = publishers.map(account).collect();
+            exports.push(format!(
+                "{{ service: \"{subject}\", accounts: [{}] }}",
+                publishers.join(", ")
+            ));
+        }
     }
-    let audit = account_name(Role::Audit);
-    for (there, _) in consumer_interface() {
-        let many = if there.contains("MSG.NEXT") {
-            ", response_type: stream"
-        } else {
-            ""
-        };
-        exports.push(format!(
-            "{{ service: \"{there}\"{many}, accounts: [{audit}] }}"
-        ));
+    let audit = account(&name_of(Role::Audit.name()));
+    for stream in &streams {
+        for (there, _) in consumer_interface(&stream.name) {
+            let many = if there.contains("MSG.NEXT") {
+                ", response_type: stream"
+            } else {
+                ""
+            };
+            exports.push(format!(
+                "{{ service: \"{there}\"{many}, accounts: [{audit}] }}"
+            ));
+        }
     }
     list(out, "exports", &exports);
     line(out, "  }");
+    Ok(())
 }
 
-fn account_name(role: Role) -> String {
-    role.name().to_ascii_uppercase().replace('-', "_")
+fn name_of(name: &str) -> PrincipalName {
+    PrincipalName::new(name).unwrap_or_else(|_| unreachable!("{name} is a name"))
 }
 
-/// Both halves are always written: without one of them the server allows everything there.
-fn user(out: &mut String, nkey: &str, publish: &[String], subscribe: &[String]) {
-    line(out, "    users: [ {");
-    line(out, &format!("      nkey: {nkey}"));
-    line(out, "      allowed_connection_types: [\"STANDARD\"]");
-    line(out, "      permissions: {");
-    for (half, subjects) in [("publish", publish), ("subscribe", subscribe)] {
-        if subjects.is_empty() {
-            line(out, &format!("        {half}: {{ deny: \">\" }}"));
-            continue;
+/// One user for each key: while a key is exchanged, the old one and the new one are the same
+/// principal; whoever is revoked has none. Both halves of the permissions are always written:
+/// without one of them the server allows everything there.
+fn users(out: &mut String, nkeys: &[String], publish: &[String], subscribe: &[String]) {
+    line(out, "    users: [");
+    for nkey in nkeys {
+        line(out, "    {");
+        line(out, &format!("      nkey: {nkey}"));
+        line(out, "      allowed_connection_types: [\"STANDARD\"]");
+        line(out, "      permissions: {");
+        for (half, subjects) in [("publish", publish), ("subscribe", subscribe)] {
+            if subjects.is_empty() {
+                line(out, &format!("        {half}: {{ deny: \">\" }}"));
+                continue;
+            }
+            line(out, &format!("        {half}: {{ allow: ["));
+            for subject in subjects {
+                line(out, &format!("          \"{subject}\""));
+            }
+            line(out, "        ] }");
         }
-        line(out, &format!("        {half}: {{ allow: ["));
-        for subject in subjects {
-            line(out, &format!("          \"{subject}\""));
-        }
-        line(out, "        ] }");
+        line(out, "      }");
+        line(out, "    }");
     }
-    line(out, "      }");
-    line(out, "    } ]");
+    line(out, "    ]");
 }
 
 fn list(out: &mut String, what: &str, entries: &[String]) {
@@ -319,13 +274,19 @@ fn list(out: &mut String, what: &str, entries: &[String]) {
     line(out, "    ]");
 }
 
-fn key(nkeys: &BTreeMap<PrincipalName, String>, name: &str) -> Result<String, NatsConfigError> {
-    let name = PrincipalName::new(name).unwrap_or_else(|_| unreachable!("{name} is a name"));
-    let key = nkeys.get(&name).ok_or(NatsConfigError::NoKey(name))?;
-    // It is written bare, so it must be nothing but a key.
-    let is_key = key.starts_with('U') && nkeys::KeyPair::from_public_key(key).is_ok();
-    if is_key {
-        Ok(key.clone())
+fn keys(credentials: &Credentials, name: &str) -> Result<Vec<String>, NatsConfigError> {
+    let name = name_of(name);
+    let identities = credentials.get(&name).ok_or(NatsConfigError::NoKey(name))?;
+    let keys: Vec<_> = identities
+        .iter()
+        .map(|identity| identity.nkey.clone())
+        .collect();
+    // They are written bare, so they must be nothing but keys.
+    let are_keys = keys
+        .iter()
+        .all(|key| key.starts_with('U') && nkeys::KeyPair::from_public_key(key).is_ok());
+    if are_keys {
+        Ok(keys)
     } else {
         Err(NatsConfigError::Key(name))
     }

@@ -71,6 +71,22 @@ impl Roster {
         })
     }
 
+    /// The part of a roster that one principal has to do with, in order; it may have none of
+    /// something.
+    pub(crate) fn part(
+        realm: Realm,
+        strategies: Vec<StrategyId>,
+        operators: Vec<OperatorId>,
+        symbols: Vec<Symbol>,
+    ) -> Self {
+        Self {
+            realm,
+            strategies,
+            operators,
+            symbols,
+        }
+    }
+
     /// The deployment's name.
     #[must_use]
     pub const fn realm(&self) -> Realm {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,27 +12,18 @@ use crate::raw::{RawConnection, handshake, tls_config};
 use portcullis_runtime::identity::make;
 use portcullis_runtime::nats_config::development_roster;
 use portcullis_runtime::{Client, ConnectError, StartError};
+use portcullis_testkit::bundle;
 use portcullis_testkit::bus::BusServer;
 use portcullis_wire::principal::Brain;
 
-/// A copy of brain's identity in which some files come from elsewhere.
-fn mixed(server: &BusServer, name: &str, other: &Path, files: &[&str]) -> PathBuf {
+/// A copy of brain's identity in which some parts come from elsewhere.
+fn mixed(server: &BusServer, name: &str, other: &Path, parts: &[&str]) -> PathBuf {
     let mixed = server.folder().join(name);
-    fs::DirBuilder::new().create(&mixed).unwrap();
-    let chmod = |path: &Path, mode| {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    chmod(&mixed, 0o700);
-    for entry in fs::read_dir(server.identity("brain")).unwrap() {
-        let file = entry.unwrap().file_name();
-        let from = if files.iter().any(|name| file == *name) {
-            other.join(&file)
-        } else {
-            server.identity("brain").join(&file)
-        };
-        fs::copy(from, mixed.join(&file)).unwrap();
+    fs::DirBuilder::new().mode(0o700).create(&mixed).unwrap();
+    for file in ["bundle.sealed", "bundle.key"] {
+        fs::copy(server.identity("brain").join(file), mixed.join(file)).unwrap();
     }
+    bundle::take(&mixed, other, parts);
     mixed
 }
 
@@ -70,7 +62,7 @@ async fn a_key_that_the_server_does_not_know_is_refused_at_once() {
         &server,
         "wrong-nkey",
         &foreign.join("brain"),
-        &["nkey.seed"],
+        &["nkey_seed"],
     );
     let chain = refusal(&server, &identity).await;
     assert!(chain.contains("authorization violation"), "{chain}");
@@ -84,7 +76,7 @@ async fn a_client_certificate_of_another_authority_is_refused() {
         &server,
         "wrong-cert",
         &foreign.join("brain"),
-        &["client.pem", "client.key"],
+        &["certificate", "key"],
     );
     let chain = refusal(&server, &identity).await;
     assert!(chain.to_lowercase().contains("alert"), "{chain}");
@@ -94,7 +86,7 @@ async fn a_client_certificate_of_another_authority_is_refused() {
 async fn a_server_of_another_authority_is_not_talked_to() {
     let server = BusServer::start_bare(development_roster());
     let foreign = foreign_identities(&server);
-    let identity = mixed(&server, "wrong-ca", &foreign.join("brain"), &["ca.pem"]);
+    let identity = mixed(&server, "wrong-ca", &foreign.join("brain"), &["ca"]);
     let chain = refusal(&server, &identity).await;
     assert!(chain.contains("invalid peer certificate"), "{chain}");
 }

@@ -1,5 +1,6 @@
 //! What the tests of this crate share.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portcullis_domain::{
@@ -15,6 +16,7 @@ pub fn service_args(server: &BusServer, name: &str) -> ServiceArgs {
     ServiceArgs {
         config: "unused".into(),
         identity: server.identity(name),
+        identity_key: None,
         state: server.folder().join("state").join(name),
         bus: server.url(),
         health: ([127, 0, 0, 1], 0).into(),
@@ -60,6 +62,24 @@ pub fn until_message(connection: &mut RawConnection) -> Message {
         }
         assert!(std::time::Instant::now() < deadline, "no message came");
     }
+}
+
+/// The subjects of which one half was denied: `Publish` or `Subscription`.
+pub fn denied(errors: &[String], half: &str) -> BTreeSet<String> {
+    let denials = errors.iter().filter(|error| {
+        error.contains("Permissions Violation") && error.contains(&format!("for {half}"))
+    });
+    denials
+        .map(|error| error.split('"').nth(1).unwrap().to_owned())
+        .collect()
+}
+
+/// A number in what the server answers; 0 where there is none.
+pub fn number_of(answer: &serde_json::Value, path: &str) -> u64 {
+    answer
+        .pointer(path)
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or(0)
 }
 
 /// Status code and body of a plain HTTP request.

@@ -20,16 +20,16 @@ impl Attack {
         }
     }
 
-    /// How many facts the stream has, and how many consumers.
-    fn stream(&mut self) -> (u64, u64) {
-        let info = self.ask("$JS.API.STREAM.INFO.FACTS");
+    /// How many facts a source's stream has, and how many consumers.
+    fn stream(&mut self, source: &str) -> (u64, u64) {
+        let info = self.ask(&format!("$JS.API.STREAM.INFO.FACTS_{source}"));
         let number = |name: &str| info["state"][name].as_u64().unwrap();
         (number("messages"), number("consumer_count"))
     }
 
     /// How many facts were given out by the consumer.
     fn delivered(&mut self) -> u64 {
-        let info = self.ask("$JS.API.CONSUMER.INFO.FACTS.audit");
+        let info = self.ask("$JS.API.CONSUMER.INFO.FACTS_EXECUTION.audit");
         info["delivered"]["consumer_seq"].as_u64().unwrap()
     }
 
@@ -47,7 +47,7 @@ impl Attack {
 
     /// A fact in the stream, made by its rightful publisher.
     fn record_fact(&mut self) {
-        let before = self.stream().0;
+        let before = self.stream("EXECUTION").0;
         let mut execution = RawConnection::connect(&self.server, "execution");
         assert!(
             execution
@@ -55,7 +55,9 @@ impl Attack {
                 .errors
                 .is_empty()
         );
-        wait_until("the fact in the stream", || self.stream().0 == before + 1);
+        wait_until("the fact in the stream", || {
+            self.stream("EXECUTION").0 == before + 1
+        });
     }
 }
 
@@ -86,7 +88,7 @@ async fn stream_data_cannot_be_delivered_into_a_command() {
     let mut execution = victim(&attack.server, "execution", "cmd.execution.execute");
     let mut audit = RawConnection::connect(&attack.server, "audit");
     let pull = r#"{"batch":1,"expires":1000000000}"#;
-    let request = "JS.STORE.API.CONSUMER.MSG.NEXT.FACTS.audit";
+    let request = "JS.STORE.API.CONSUMER.MSG.NEXT.FACTS_EXECUTION.audit";
     assert!(
         audit
             .publish(request, "cmd.execution.execute", pull)
@@ -111,16 +113,18 @@ async fn stream_data_cannot_be_delivered_into_a_command() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledgement_cannot_be_delivered_into_a_command() {
     let mut attack = Attack::prepare().await;
-    let mut brain = victim(&attack.server, "brain", "cmd.brain.propose");
+    let mut brain = victim(&attack.server, "brain", "cmd.brain.propose.sample");
     let mut execution = RawConnection::connect(&attack.server, "execution");
-    let sent = execution.publish("evt.execution.notice", "cmd.brain.propose", "fact");
+    let sent = execution.publish("evt.execution.notice", "cmd.brain.propose.sample", "fact");
     assert!(sent.errors.is_empty());
-    wait_until("the fact in the stream", || attack.stream().0 == 1);
+    wait_until("the fact in the stream", || {
+        attack.stream("EXECUTION").0 == 1
+    });
     expect_marker_first(
         &mut brain,
         &attack.server,
         "strategy-sample",
-        "cmd.brain.propose",
+        "cmd.brain.propose.sample",
     );
 }
 
@@ -130,11 +134,11 @@ async fn an_answer_cannot_be_turned_into_a_request_to_the_store() {
     attack.record_fact();
     let mut brain = RawConnection::connect(&attack.server, "brain");
     let targets = [
-        "$JS.API.STREAM.PURGE.FACTS",
-        "$JS.API.STREAM.DELETE.FACTS",
-        "$JS.API.CONSUMER.DELETE.FACTS.audit",
-        "JS.STORE.API.CONSUMER.MSG.NEXT.FACTS.audit",
-        "$JS.API.CONSUMER.CREATE.FACTS.thief",
+        "$JS.API.STREAM.PURGE.FACTS_EXECUTION",
+        "$JS.API.STREAM.DELETE.FACTS_EXECUTION",
+        "$JS.API.CONSUMER.DELETE.FACTS_EXECUTION.audit",
+        "JS.STORE.API.CONSUMER.MSG.NEXT.FACTS_EXECUTION.audit",
+        "$JS.API.CONSUMER.CREATE.FACTS_EXECUTION.thief",
     ];
     for (index, target) in targets.iter().enumerate() {
         assert!(
@@ -144,15 +148,17 @@ async fn an_answer_cannot_be_turned_into_a_request_to_the_store() {
                 .is_empty()
         );
         wait_until("the notice in the stream", || {
-            attack.stream().0 == 2 + index as u64
+            attack.stream("BRAIN").0 == 1 + index as u64
         });
     }
     attack.record_fact();
-    assert_eq!(
-        attack.stream(),
-        (2 + targets.len() as u64, 1),
-        "something was lost or added"
-    );
+    for (source, facts) in [("BRAIN", targets.len() as u64), ("EXECUTION", 2)] {
+        assert_eq!(
+            attack.stream(source),
+            (facts, 1),
+            "something was lost or added"
+        );
+    }
     assert_eq!(attack.delivered(), 0, "facts were given out to somebody");
 }
 
@@ -164,9 +170,9 @@ async fn an_answer_cannot_be_turned_into_a_fact() {
     for reply in [
         "evt.execution.notice",
         "evt.brain.notice",
-        "$JS.API.STREAM.PURGE.FACTS",
+        "$JS.API.STREAM.PURGE.FACTS_EXECUTION",
     ] {
-        let request = "JS.STORE.API.CONSUMER.INFO.FACTS.audit";
+        let request = "JS.STORE.API.CONSUMER.INFO.FACTS_EXECUTION.audit";
         assert!(audit.publish(request, reply, "").errors.is_empty());
         // Answered in order: when our own answer has come, theirs was given too.
         audit.say("SUB _INBOX.audit.> 1\r\n");
@@ -176,7 +182,7 @@ async fn an_answer_cannot_be_turned_into_a_fact() {
         }
     }
     attack.record_fact();
-    assert_eq!(attack.stream().0, 2, "an answer became a fact");
+    assert_eq!(attack.stream("EXECUTION").0, 2, "an answer became a fact");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,7 +192,7 @@ async fn a_tenant_that_sees_everything_of_its_own_sees_nothing_of_others() {
     let mut execution = RawConnection::connect(&attack.server, "execution");
     execution.say("SUB _INBOX.execution.> 1\r\n");
     let mut audit = RawConnection::connect(&attack.server, "audit");
-    let request = "JS.STORE.API.CONSUMER.INFO.FACTS.audit";
+    let request = "JS.STORE.API.CONSUMER.INFO.FACTS_EXECUTION.audit";
     assert!(
         audit
             .publish(request, "_INBOX.execution.x", "")

@@ -6,10 +6,16 @@
 )]
 
 mod admission;
+mod client;
 mod common;
 mod facts;
+mod floods;
 mod injection;
+mod limits;
+mod negative;
 mod permissions;
 mod provisioning;
 mod raw;
+mod rights;
+mod rotation;
 mod services;

@@ -1,4 +1,4 @@
-//! The stream of facts is created once and never changed.
+//! The streams of facts are created once and never changed.
 
 use std::time::Duration;
 
@@ -28,7 +28,10 @@ async fn provisioning_again_changes_nothing_and_another_roster_is_refused() {
     let ProvisionError::Differs { what, difference } = &error else {
         panic!("{error:?}")
     };
-    assert_eq!((*what, difference.as_str()), ("the stream", "subjects"));
+    assert_eq!(
+        (what.as_str(), difference.as_str()),
+        ("stream FACTS_EXECUTION", "subjects")
+    );
     // It is still what it was.
     server.provision().await;
 }

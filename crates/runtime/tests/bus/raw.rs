@@ -1,11 +1,11 @@
 //! Speaks the bus protocol by hand, to try what the client library would never do.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_runtime::identity::Bundle;
 use portcullis_testkit::bus::BusServer;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -32,7 +32,21 @@ pub struct Message {
 impl RawConnection {
     /// Logs in as a principal.
     pub fn connect(server: &BusServer, name: &str) -> Self {
-        let config = tls_config(server, name, &rustls::version::TLS13);
+        Self::connect_with(server, name, name)
+    }
+
+    /// As [`Self::connect`]; what the server says when it turns the login down.
+    pub fn try_connect(server: &BusServer, name: &str) -> Result<Self, String> {
+        Self::log_in(server, name, name)
+    }
+
+    /// Logs in as a principal with the certificate of another.
+    pub fn connect_with(server: &BusServer, name: &str, certificate_of: &str) -> Self {
+        Self::log_in(server, name, certificate_of).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn log_in(server: &BusServer, name: &str, certificate_of: &str) -> Result<Self, String> {
+        let config = tls_config(server, certificate_of, &rustls::version::TLS13);
         let mut raw = Self {
             stream: handshake(server, config).unwrap(),
             received: Vec::new(),
@@ -40,8 +54,8 @@ impl RawConnection {
         let info = raw.line().unwrap();
         let info: serde_json::Value =
             serde_json::from_str(info.strip_prefix("INFO ").unwrap()).unwrap();
-        let seed = fs::read_to_string(server.identity(name).join("nkey.seed")).unwrap();
-        let key = nkeys::KeyPair::from_seed(seed.trim()).unwrap();
+        let bundle = Bundle::open(&server.identity(name)).unwrap();
+        let key = nkeys::KeyPair::from_seed(bundle.nkey_seed()).unwrap();
         let signature = base64url(
             &key.sign(info["nonce"].as_str().unwrap().as_bytes())
                 .unwrap(),
@@ -51,9 +65,16 @@ impl RawConnection {
             "no_responders": true, "lang": "raw", "version": "1", "protocol": 1,
             "nkey": key.public_key(), "sig": signature,
         });
-        let answer = raw.say(&format!("CONNECT {connect}\r\n"));
-        assert!(answer.errors.is_empty(), "{name}: {:?}", answer.errors);
-        raw
+        raw.send(format!("CONNECT {connect}\r\nPING\r\n").as_bytes());
+        loop {
+            let line = raw.line().map_err(|error| error.to_string())?;
+            if line.starts_with("-ERR") {
+                return Err(line);
+            }
+            if line == "PONG" {
+                return Ok(raw);
+            }
+        }
     }
 
     /// Sends protocol lines, and returns what came until the server had seen all of them.
@@ -100,6 +121,11 @@ impl RawConnection {
         }
     }
 
+    /// The next line, if the connection has one or may still have one.
+    pub fn try_line(&mut self) -> Option<String> {
+        self.line().ok()
+    }
+
     fn message(&mut self, line: &str, headers: usize) -> Message {
         let subject = line.split(' ').nth(1).unwrap().to_owned();
         let length: usize = line.rsplit(' ').next().unwrap().parse().unwrap();
@@ -132,13 +158,13 @@ pub fn tls_config(
     name: &str,
     version: &'static SupportedProtocolVersion,
 ) -> ClientConfig {
-    let folder = server.identity(name);
+    let bundle = Bundle::open(&server.identity(name)).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots
-        .add(CertificateDer::from_pem_file(folder.join("ca.pem")).unwrap())
+        .add(CertificateDer::from_pem_slice(bundle.ca_pem()).unwrap())
         .unwrap();
-    let certificate = CertificateDer::from_pem_file(folder.join("client.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.join("client.key")).unwrap();
+    let certificate = CertificateDer::from_pem_slice(bundle.certificate_pem()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(bundle.key_pem()).unwrap();
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[version])
         .unwrap()

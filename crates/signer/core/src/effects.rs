@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use portcullis_domain::{Order, OrderId, Reason};
+use portcullis_domain::{Order, OrderId, Reason, Span};
 use portcullis_venue::bybit::Authority;
 use portcullis_wire::messages::{Heartbeat, Kill, Notice, Permit, SignRequest, SignatureRecord};
 use portcullis_wire::{Header, Received, Signed, Text, Verified, codec};
@@ -93,7 +93,7 @@ pub enum Fault {
     /// A record could not be written as bytes.
     #[error("write a record for the journal")]
     Encode(#[source] codec::CodecError),
-    /// The clock went back further than clocks are corrected.
-    #[error("the clock went back by more than 2 s")]
-    ClockWentBack,
+    /// The present lies further in the past than clocks are corrected.
+    #[error("time ran backwards by {0}")]
+    TimeReversed(Span),
 }

@@ -7,26 +7,23 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    Hash, KillCause, KillState, Order, OrderId, PrincipalName, Reason, Span, Timestamp, Venue,
+    Hash, KillCause, KillState, Order, OrderId, PrincipalName, Reason, Span, TIME_REVERSAL_MAX,
+    Timestamp, Venue,
 };
 use portcullis_venue::bybit::{Action, Authority, RECV_WINDOW_MS, request_of, signed_text};
 use portcullis_wire::messages::{
     Heartbeat, Kill, Notice, Outcome, SignAction, SignRequest, SignatureRecord,
 };
-use portcullis_wire::{Realm, Received, Signed, Text, Verified, Verifying, codec};
+use portcullis_wire::{Realm, Received, Signed, Text, Verified, Verifying, codec, kill};
 use sha2::{Digest, Sha256};
 
 use crate::ledger::{Ledger, Record, Standing};
 use crate::{Answer, Counts, Decision, Effects, EnclosedPermit, Fault, Input};
 
-/// How old risk-guard's heartbeat may be for an order to be signed.
-pub const HEARTBEAT_AGE_MAX: Span = Span::from_secs(1);
 /// How far the time in a request may be from the signer's.
 pub const SKEW_MAX: Span = Span::from_millis(RECV_WINDOW_MS);
 /// How long a login to the private stream may be valid.
 pub const LOGIN_LIFETIME_MAX: Span = Span::from_secs(60);
-/// How far a clock may be set back between two steps.
-const CLOCK_BACK_MAX: Span = Span::from_secs(2);
 
 /// What does not change while the signer runs.
 #[derive(Clone, Debug)]
@@ -103,8 +100,9 @@ impl Engine {
     /// # Errors
     /// [`Fault`] when the signer can no longer trust its own state; it must stop then.
     pub fn step(&mut self, now: Timestamp, input: Input) -> Result<Effects, Fault> {
-        if now.plus(CLOCK_BACK_MAX) < self.stepped_at {
-            return Err(Fault::ClockWentBack);
+        let reversed = self.stepped_at.since(now);
+        if reversed > TIME_REVERSAL_MAX {
+            return Err(Fault::TimeReversed(reversed));
         }
         self.stepped_at = now;
         match input {
@@ -136,10 +134,10 @@ impl Engine {
         });
     }
 
-    fn killed(&mut self, kill: &Verified<Signed<Kill>>) -> Effects {
-        match self.verify_kill(kill) {
-            Ok(content) => {
-                let detail = Text::lossy(&format!("{}: {}", content.operator, content.reason));
+    fn killed(&mut self, command: &Verified<Signed<Kill>>) -> Effects {
+        match kill::verify(command, self.config.realm, &self.config.operators) {
+            Ok(kill) => {
+                let detail = Text::lossy(&format!("{}: {}", kill.operator, kill.reason));
                 // Pulled again, the latch tries its disk again, if that failed before.
                 let mut effects = Effects {
                     trigger: Some(detail.clone()),
@@ -155,31 +153,15 @@ impl Engine {
                 }
                 effects
             }
-            Err(code) => Effects {
+            Err(refusal) => Effects {
                 notices: vec![Notice::Violation {
-                    subject: Text::lossy(&kill.header().subject),
-                    code: Text::lossy(code),
-                    frame: digest(kill.frame()),
+                    subject: Text::lossy(&command.header().subject),
+                    code: Text::lossy(refusal.code()),
+                    frame: digest(command.frame()),
                 }],
                 ..Effects::default()
             },
         }
-    }
-
-    fn verify_kill(&self, kill: &Verified<Signed<Kill>>) -> Result<Kill, &'static str> {
-        let key = self
-            .config
-            .operators
-            .get(&kill.source())
-            .ok_or("UNKNOWN_OPERATOR")?;
-        let content = kill.message().verify(key).map_err(|_| "BAD_SIGNATURE")?;
-        if content.operator != kill.source() {
-            return Err("WRONG_OPERATOR");
-        }
-        if content.realm != self.config.realm {
-            return Err("WRONG_REALM");
-        }
-        Ok(content)
     }
 
     fn request(
@@ -324,7 +306,7 @@ impl Engine {
         let age = now
             .since(licence.issued_at)
             .max(now.since(licence.received_at));
-        if age > HEARTBEAT_AGE_MAX {
+        if age > Heartbeat::AGE_MAX {
             return Err(Reason::GuardSilent);
         }
         if !licence.heartbeat.kill.may_trade() {

@@ -24,5 +24,5 @@ mod ledger;
 
 pub use counts::Counts;
 pub use effects::{Answer, Decision, Effects, EnclosedPermit, Fault, Input};
-pub use engine::{Config, Engine, HEARTBEAT_AGE_MAX, LOGIN_LIFETIME_MAX, SKEW_MAX};
+pub use engine::{Config, Engine, LOGIN_LIFETIME_MAX, SKEW_MAX};
 pub use ledger::Record;

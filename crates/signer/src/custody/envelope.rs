@@ -5,21 +5,19 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes256Gcm, KeyInit};
 use argon2::{Algorithm, Argon2, Params, Version};
+use portcullis_runtime::sealed_file::{SealedFile, SealedFileError};
 use portcullis_runtime::secret::{read_hex_key, read_secret};
 use portcullis_wire::Realm;
 use zeroize::Zeroizing;
 
 use super::{ApiKey, Custody, CustodyError, KeySource};
 
-const MAGIC: &[u8; 16] = b"PORTCULLIS-VENUE";
-const VERSION: u8 = 1;
+const KIND: SealedFile = SealedFile {
+    magic: b"PORTCULLIS-VENUE",
+    version: 1,
+};
 const SALT_LENGTH: usize = 16;
-const NONCE_LENGTH: usize = 12;
-const TAG_LENGTH: usize = 16;
-const HEAD_LENGTH: usize = MAGIC.len() + 2 + SALT_LENGTH + NONCE_LENGTH;
 const FILE_LENGTH_MAX: usize = 4_096;
 
 const PASSPHRASE_LENGTH_MIN: usize = 12;
@@ -34,11 +32,13 @@ impl KeySource {
         match self {
             Self::KeyFile(_) => 1,
             Self::Passphrase(_) => 2,
+            Self::Identity(_) => 3,
         }
     }
 
     fn key(&self, salt: &[u8; SALT_LENGTH]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
         match self {
+            Self::Identity(key) => Ok(key.0.clone()),
             Self::KeyFile(path) => Ok(read_hex_key(path)?),
             Self::Passphrase(path) => {
                 let passphrase = read_secret(path, PASSPHRASE_LENGTH_MAX)?;
@@ -71,51 +71,41 @@ fn source_name(mark: u8) -> Option<&'static str> {
     match mark {
         1 => Some("key file"),
         2 => Some("passphrase"),
+        3 => Some("identity"),
         _ => None,
     }
 }
 
-/// What stands before the ciphertext; all of it is authenticated.
-struct Head {
+/// How the key is found: what the file says in the clear. The realm is in no file, and has to be
+/// known.
+struct Lead {
     mark: u8,
     salt: [u8; SALT_LENGTH],
-    nonce: [u8; NONCE_LENGTH],
 }
 
-impl Head {
+impl Lead {
+    const LENGTH: usize = 1 + SALT_LENGTH;
+
     fn fresh(mark: u8) -> Result<Self, CustodyError> {
-        let mut head = Self {
+        let mut lead = Self {
             mark,
             salt: [0; SALT_LENGTH],
-            nonce: [0; NONCE_LENGTH],
         };
-        getrandom::fill(&mut head.salt).map_err(|_| CustodyError::Derive)?;
-        getrandom::fill(&mut head.nonce).map_err(|_| CustodyError::Derive)?;
-        Ok(head)
+        getrandom::fill(&mut lead.salt).map_err(|_| CustodyError::Derive)?;
+        Ok(lead)
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEAD_LENGTH);
-        bytes.extend(MAGIC);
-        bytes.extend([VERSION, self.mark]);
+        let mut bytes = Vec::with_capacity(Self::LENGTH);
+        bytes.push(self.mark);
         bytes.extend(self.salt);
-        bytes.extend(self.nonce);
         bytes
     }
 
-    fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let (magic, rest) = bytes.split_first_chunk::<16>()?;
-        let (&[version, mark], rest) = rest.split_first_chunk::<2>()?;
-        let (&salt, rest) = rest.split_first_chunk()?;
-        let (&nonce, ciphertext) = rest.split_first_chunk()?;
-        let known = magic == MAGIC && version == VERSION && ciphertext.len() >= TAG_LENGTH;
-        known.then_some((Self { mark, salt, nonce }, ciphertext))
-    }
-
-    fn associated(&self, realm: Realm) -> Vec<u8> {
-        let mut data = self.bytes();
-        data.extend(realm.as_str().as_bytes());
-        data
+    fn parse(file: &[u8]) -> Option<Self> {
+        let (&mark, rest) = KIND.after_version(file).ok()?.split_first()?;
+        let (&salt, _) = rest.split_first_chunk()?;
+        Some(Self { mark, salt })
     }
 }
 
@@ -125,14 +115,12 @@ pub(super) fn seal(
     realm: Realm,
     custody: &Custody,
 ) -> Result<(), CustodyError> {
-    let head = Head::fresh(source.mark())?;
-    let cipher = Aes256Gcm::new((&*source.key(&head.salt)?).into());
-    let mut sealed = plaintext(custody);
-    cipher
-        .encrypt_in_place((&head.nonce).into(), &head.associated(realm), &mut *sealed)
+    let lead = Lead::fresh(source.mark())?;
+    let key = source.key(&lead.salt)?;
+    let context = realm.as_str().as_bytes();
+    let bytes = KIND
+        .seal(&key, &lead.bytes(), context, plaintext(custody))
         .map_err(|_| CustodyError::Derive)?;
-    let mut bytes = head.bytes();
-    bytes.extend(sealed.iter());
     write_new(path, &bytes).map_err(|cause| match cause.kind() {
         io::ErrorKind::AlreadyExists => CustodyError::Exists(path.into()),
         _ => CustodyError::Write {
@@ -145,9 +133,9 @@ pub(super) fn seal(
 pub(super) fn open(path: &Path, source: &KeySource, realm: Realm) -> Result<Custody, CustodyError> {
     let bytes = read_secret(path, FILE_LENGTH_MAX)?;
     let format = || CustodyError::Format(path.into());
-    let (head, ciphertext) = Head::parse(&bytes).ok_or_else(format)?;
-    let sealed = source_name(head.mark).ok_or_else(format)?;
-    if head.mark != source.mark() {
+    let lead = Lead::parse(&bytes).ok_or_else(format)?;
+    let sealed = source_name(lead.mark).ok_or_else(format)?;
+    if lead.mark != source.mark() {
         let configured = source_name(source.mark()).unwrap_or_default();
         return Err(CustodyError::KeySource {
             path: path.into(),
@@ -155,13 +143,15 @@ pub(super) fn open(path: &Path, source: &KeySource, realm: Realm) -> Result<Cust
             configured,
         });
     }
-    let cipher = Aes256Gcm::new((&*source.key(&head.salt)?).into());
-    let mut opened = Zeroizing::new(ciphertext.to_vec());
-    cipher
-        .decrypt_in_place((&head.nonce).into(), &head.associated(realm), &mut *opened)
-        .map_err(|_| CustodyError::Closed {
-            path: path.into(),
-            realm,
+    let key = source.key(&lead.salt)?;
+    let opened = KIND
+        .open(&key, Lead::LENGTH, realm.as_str().as_bytes(), &bytes)
+        .map_err(|error| match error {
+            SealedFileError::Format => format(),
+            SealedFileError::Closed | SealedFileError::Seal => CustodyError::Closed {
+                path: path.into(),
+                realm,
+            },
         })?;
     parse(&opened).ok_or_else(format)?
 }

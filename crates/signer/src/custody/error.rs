@@ -25,6 +25,9 @@ pub enum CustodyError {
         /// What the settings name.
         configured: &'static str,
     },
+    /// The signer's identity does not hold the key.
+    #[error("the signer's identity holds no secret `venue`, which opens the venue's secrets")]
+    NoIdentityKey,
     /// Key, file and realm do not belong together; which of them is wrong cannot be told.
     #[error(
         "{path} does not open: it was sealed with another key, for another realm than {realm}, \
@@ -72,7 +75,15 @@ impl CustodyError {
         match self {
             Self::Secret(cause) => cause.next_step(),
             Self::Format(path) => format!("seal the venue's secrets into {} anew", path.display()),
-            Self::KeySource { sealed, .. } => format!("name the {sealed} in [custody]"),
+            Self::KeySource { sealed, .. } => match *sealed {
+                "identity" => "name neither key_file nor passphrase_file in [custody]".into(),
+                file => format!("name the {file} in [custody]"),
+            },
+            Self::NoIdentityKey => {
+                "make the identities anew with `portcullis keys init`; or name a key_file in \
+                 [custody]"
+                    .into()
+            }
             Self::Closed { path, .. } => format!(
                 "restore {} and its key from one backup, or seal the venue's secrets anew",
                 path.display()

@@ -101,6 +101,26 @@ fn a_passphrase_seals_and_opens_and_another_does_not() {
 }
 
 #[test]
+fn a_secret_of_the_identity_seals_and_opens_and_never_prints_itself() {
+    let place = place();
+    let source = |byte: u8| KeySource::identity(Some(&[byte; 32])).unwrap();
+    seal_file(&place.file, &source(0xab), realm("dev"), &custody()).unwrap();
+    assert!(Custody::open(&place.file, &source(0xab), realm("dev")).is_ok());
+    let refused = Custody::open(&place.file, &source(0xac), realm("dev"));
+    assert!(matches!(refused, Err(CustodyError::Closed { .. })));
+    let printed = format!("{:?}", source(0xab));
+    assert_eq!(printed, "Identity(IdentityKey(…))");
+    let named_a_file = open(&place).unwrap_err();
+    assert!(
+        named_a_file.next_step().contains("neither key_file"),
+        "{}",
+        named_a_file.next_step()
+    );
+    let missing = KeySource::identity(None).unwrap_err();
+    assert!(missing.next_step().contains("keys init"));
+}
+
+#[test]
 fn another_key_or_another_realm_does_not_open() {
     let place = sealed();
     let refused = Custody::open(&place.file, &place.source, realm("prod"));

@@ -9,7 +9,9 @@ use portcullis_runtime::{Client, envelope_id};
 use portcullis_wire::messages::{Decision, Notice, Outcome, Proposal, Size};
 use portcullis_wire::principal::Strategy;
 use portcullis_wire::subjects::PROPOSAL;
-use portcullis_wire::{Context, FRAME_LENGTH_MAX, KeyRing, Link, LinkKey, Realm, Sealed, Sealer};
+use portcullis_wire::{
+    Context, Epoch, FRAME_LENGTH_MAX, KeyRing, Link, LinkKey, Realm, Sealed, Sealer,
+};
 
 use crate::support::{Stack, wait_for};
 
@@ -59,7 +61,9 @@ impl<'a> Forger<'a> {
     fn seal(self, proposal: &Proposal) -> Sealed {
         let mut sealer = Sealer::new(self.realm, self.source, self.boot, self.ring);
         let context = Context::first(self.sealed_at, envelope_id().unwrap());
-        sealer.seal(&PROPOSAL, None, proposal, context).unwrap()
+        sealer
+            .seal(&PROPOSAL, Some("sample"), proposal, context)
+            .unwrap()
     }
 
     fn send(self) {
@@ -72,7 +76,11 @@ impl<'a> Forger<'a> {
 fn ring_of(source: PrincipalName) -> KeyRing {
     let audience = PrincipalName::new("brain").unwrap();
     let mut ring = KeyRing::new();
-    ring.insert(Link { source, audience }, 1, &LinkKey::from_bytes([7; 32]));
+    ring.insert(
+        Link { source, audience },
+        Epoch::lasting(1),
+        &LinkKey::from_bytes([7; 32]),
+    );
     ring
 }
 
@@ -112,7 +120,7 @@ fn decisions(stack: &Stack) -> Vec<Decision> {
 
 async fn send_all(client: &Client<Strategy>) {
     // The boot of this client is the newest that the brain knows; the same bytes come twice.
-    let once = client.publish(&PROPOSAL, None, &too_large(), None, None);
+    let once = client.publish(&PROPOSAL, Some("sample"), &too_large(), None, None);
     client.send(once.unwrap()).unwrap();
 
     let honest = || Forger::honest(client);
@@ -225,7 +233,7 @@ pub fn is_refused_although_right(stack: &Stack) -> Reason {
     runtime.block_on(async {
         let client = Client::<Strategy>::connect(&identity, &stack.bus()).await;
         let client = client.unwrap();
-        let sent = client.publish(&PROPOSAL, None, &proposal(), None, None);
+        let sent = client.publish(&PROPOSAL, Some("sample"), &proposal(), None, None);
         sent.unwrap();
         client.flush().await.unwrap();
         client.close().await;

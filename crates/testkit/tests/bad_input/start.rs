@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+use crate::bundle;
 use crate::support::{Stack, binaries, nats_server, root};
 
 /// Nobody listens there: whoever gets as far as the bus would wait for it.
@@ -108,13 +109,8 @@ fn a_secret_that_is_missing_or_open_to_others_is_named_with_what_to_do() {
     let made = identities(folder.path(), "stack");
     let mut cases: Vec<(&'static str, &str)> = Vec::new();
     for service in SERVICES {
-        cases.extend([
-            (service, "nkey.seed"),
-            (service, "client.key"),
-            (service, "links.toml"),
-        ]);
+        cases.extend([(service, "bundle.sealed"), (service, "bundle.key")]);
     }
-    cases.push(("audit", "chain.key"));
     for (name, secret) in cases {
         let service = Service::of(&made, name, NO_BUS);
         let path = service.identity.join(secret);
@@ -210,19 +206,23 @@ pub fn the_wrong_identity_is_not_admitted(stack: &Stack) {
     let denied = "the bus denied a subscription: ";
     let compare = "check that --identity and --config are those of the deployment";
     let cases = [
-        (&unknown, "nkey.seed", 2, not_admitted.as_str(), check),
-        (&unknown, "ca.pem", 2, &not_admitted, check),
-        (&unknown, "client.pem client.key", 2, &not_admitted, check),
-        (&strategy, "nkey.seed", 1, denied, compare),
+        (
+            &unknown,
+            ["nkey_seed"].as_slice(),
+            2,
+            not_admitted.as_str(),
+            check,
+        ),
+        (&unknown, &["ca"], 2, &not_admitted, check),
+        (&unknown, &["certificate", "key"], 2, &not_admitted, check),
+        (&strategy, &["nkey_seed"], 1, denied, compare),
     ];
-    for (from, files, exit, problem, step) in cases {
+    for (from, parts, exit, problem, step) in cases {
         let folder = TempDir::new().unwrap();
         let mut service = Service::of(&stack.folder(), "brain", &stack.bus());
         copy_of(&mut service, folder.path());
-        for file in files.split(' ') {
-            std::fs::copy(from.join(file), service.identity.join(file)).unwrap();
-        }
-        let what = format!("{files} of {}", from.display());
+        bundle::take(&service.identity, from, parts);
+        let what = format!("{parts:?} of {}", from.display());
         assert_refused(&what, &service.run(&[]), exit, problem, step);
     }
     // The identity of somebody else altogether.
@@ -243,12 +243,21 @@ pub fn an_unusable_api_key_is_refused(stack: &Stack) {
     let folder = TempDir::new().unwrap();
     let mut service = Service::of(&stack.folder(), "signer", &stack.bus());
     copy_of(&mut service, folder.path());
-    let key = service.identity.join("venue.key");
-    let shown = key.display().to_string();
-    permit(&key, 0o644);
+    let sealed = service.identity.join("venue.sealed");
+    let shown = sealed.display().to_string();
+    permit(&sealed, 0o644);
     let open = format!("secret {shown} is open to others (mode 0644)");
     service.refuses(&[], 2, &open, &format!("chmod 600 {shown}"));
-    std::fs::remove_file(&key).unwrap();
-    let missing = format!("secret {shown} is missing");
-    service.refuses(&[], 2, &missing, &format!("put the secret into {shown}"));
+    permit(&sealed, 0o600);
+    bundle::change(&service.identity, |text| {
+        let secrets = text.get_mut("secret").unwrap().as_table_mut().unwrap();
+        secrets.insert("venue".into(), "5b".repeat(32).into());
+    });
+    let another = format!("{shown} does not open: it was sealed with another key");
+    service.refuses(&[], 2, &another, "and its key from one backup");
+    bundle::change(&service.identity, |text| {
+        text.remove("secret").unwrap();
+    });
+    let missing = "the signer's identity holds no secret `venue`";
+    service.refuses(&[], 2, missing, "make the identities anew");
 }

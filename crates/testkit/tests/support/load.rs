@@ -91,8 +91,9 @@ async fn propose(
                     },
                     reduce_only: false,
                 };
+                let strategy = Some("sample");
                 // While the bus is away nothing is sent, and nothing is counted.
-                if client.publish(&PROPOSAL, None, &proposal, None, None).is_ok() {
+                if client.publish(&PROPOSAL, strategy, &proposal, None, None).is_ok() {
                     counter.fetch_add(1, Ordering::Relaxed);
                 }
             }

@@ -1,5 +1,7 @@
 //! What the venue's error codes mean for an order.
 
+use portcullis_domain::Reason;
+
 /// A class of errors: what execution does next depends on it alone.
 ///
 /// Source of the codes: the venue's API reference, v5, `error` and `enum#rejectreason`.
@@ -109,20 +111,19 @@ impl VenueError {
         }
     }
 
-    /// The class where the request was to place an order: a venue in trouble may have taken it.
+    /// What an error proves about the order whose placement it answers: why the venue certainly did
+    /// not take it, or `None` where it may have.
     #[must_use]
-    pub const fn on_order_entry(self) -> Self {
+    pub const fn refusal_of_order(self) -> Option<Reason> {
         match self {
-            Self::Network => Self::Unknown,
-            Self::InsufficientFunds
-            | Self::SlippageExceeded
-            | Self::Invalid
-            | Self::Authentication
-            | Self::ClockSkew
-            | Self::Duplicate
-            | Self::RateLimited
-            | Self::Unknown
-            | Self::NotFound => self,
+            Self::InsufficientFunds => Some(Reason::InsufficientFunds),
+            Self::SlippageExceeded | Self::Invalid | Self::NotFound => Some(Reason::VenueRejected),
+            Self::Authentication => Some(Reason::VenueAuthentication),
+            Self::ClockSkew => Some(Reason::ClockSkew),
+            Self::RateLimited => Some(Reason::VenueRateLimit),
+            // A duplicate is one that the venue has, and a venue in trouble may have taken it: the
+            // order is asked about, like everything unclear.
+            Self::Duplicate | Self::Network | Self::Unknown => None,
         }
     }
 
@@ -173,22 +174,32 @@ mod tests {
     }
 
     #[test]
-    fn a_venue_in_trouble_leaves_a_placed_order_in_doubt_and_nothing_else_changes() {
+    fn only_an_error_that_proves_it_refuses_an_order() {
+        let doubtful = [
+            VenueError::Duplicate,
+            VenueError::Network,
+            VenueError::Unknown,
+        ];
         for class in VenueError::ALL {
-            let expected = if *class == VenueError::Network {
-                VenueError::Unknown
-            } else {
-                *class
-            };
-            assert_eq!(class.on_order_entry(), expected, "{class:?}");
+            let refusal = class.refusal_of_order();
+            assert_eq!(refusal.is_none(), doubtful.contains(class), "{class:?}");
+        }
+        let reasons = [
+            (VenueError::InsufficientFunds, Reason::InsufficientFunds),
+            (VenueError::NotFound, Reason::VenueRejected),
+            (VenueError::RateLimited, Reason::VenueRateLimit),
+            (VenueError::ClockSkew, Reason::ClockSkew),
+        ];
+        for (class, reason) in reasons {
+            assert_eq!(class.refusal_of_order(), Some(reason), "{class:?}");
         }
     }
 
     #[test]
     fn a_server_error_on_placing_is_never_a_rejection() {
         for status in [500, 502, 503, 504] {
-            let class = VenueError::of_http(status).map(VenueError::on_order_entry);
-            assert_eq!(class, Some(VenueError::Unknown), "{status}");
+            let refusal = VenueError::of_http(status).map(VenueError::refusal_of_order);
+            assert_eq!(refusal, Some(None), "{status}");
         }
         assert_eq!(VenueError::of_http(403), Some(VenueError::RateLimited));
         assert_eq!(VenueError::of_http(200), None);

@@ -11,18 +11,20 @@ def main() -> None:
     golden = json.load(sys.stdin)
     root = bytes.fromhex(golden["epoch_root"])
     epoch = golden["epoch"]
+    content_key = bytes.fromhex(golden["content_key"])
     for vector in golden["vectors"]:
         frame = bytes.fromhex(vector["frame"])
         source, realm = vector["source"], golden["realm"]
+        confidential = vector["confidential"]
         for reader, key in vector["link_keys"].items():
             assert wire.link_key(root, realm, epoch, source, reader).hex() == key, vector["name"]
-            header, body = wire.unseal(root, epoch, reader, source, realm, frame)
+            header, body = wire.unseal(root, epoch, reader, source, realm, frame, confidential)
         if vector["signed_kind"]:
             public = bytes.fromhex(golden["ed25519_public"])
             content = wire.verify_signed(public, vector["signed_kind"], body)
             body = wire.sign(bytes.fromhex(golden["ed25519_seed"]), vector["signed_kind"], content)
         refuse_every_flipped_bit(root, epoch, realm, source, next(iter(vector["link_keys"])), frame)
-        print(wire.seal(root, epoch, header, body).hex())
+        print(wire.seal(root, epoch, header, body, content_key if confidential else None).hex())
 
 
 def refuse_every_flipped_bit(root, epoch, realm, source, reader, frame) -> None:

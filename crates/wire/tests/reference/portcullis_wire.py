@@ -6,6 +6,12 @@ header = [realm, kind, subject, source, [audience...], id, boot, seq, issued_at,
 tag    = HMAC-SHA256(K, "portcullis/seal/v1\\0" | u64be(len header) | header | u64be(len body) | body)
 K      = HKDF-SHA256(ikm=epoch root, salt="portcullis/epoch-root/v1",
                      info=lp(purpose) | lp(realm) | lp(u32be(epoch)) | lp(source) | lp(audience))
+
+A confidential body, in place of the plain one:
+body       = [[[audience, wrapped], ...], ciphertext]
+B          = HKDF-Expand-SHA256(prk=K, info="portcullis/body/aes-256-gcm/v1")
+wrapped    = AES-256-GCM(B, nonce=id[:12], content key, "portcullis/body/v1\\0" | header)
+ciphertext = AES-256-GCM(content key, nonce=12 zero bytes, plain body, the same)
 """
 
 import hashlib
@@ -14,6 +20,7 @@ import struct
 
 import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 VERSION = 1
 FIELDS = (
@@ -55,18 +62,46 @@ def unpack(data: bytes):
     return value
 
 
-def seal(root: bytes, epoch: int, header: dict, body) -> bytes:
+def body_key(key: bytes) -> bytes:
+    return hmac.digest(key, b"portcullis/body/aes-256-gcm/v1\x01", "sha256")
+
+
+def close_body(content_key: bytes, keys: dict, envelope_id: bytes, header: bytes, body: bytes):
+    data = b"portcullis/body/v1\0" + header
+    wrapped = [
+        [audience, AESGCM(body_key(key)).encrypt(envelope_id[:12], content_key, data)]
+        for audience, key in keys.items()
+    ]
+    return pack([wrapped, AESGCM(content_key).encrypt(bytes(12), body, data)])
+
+
+def open_body(key: bytes, reader: str, envelope_id: bytes, header: bytes, body: bytes) -> bytes:
+    data = b"portcullis/body/v1\0" + header
+    wrapped, ciphertext = unpack(body)
+    (mine,) = [wrap for audience, wrap in wrapped if audience == reader]
+    content_key = AESGCM(body_key(key)).decrypt(envelope_id[:12], mine, data)
+    return AESGCM(content_key).decrypt(bytes(12), ciphertext, data)
+
+
+def seal(root: bytes, epoch: int, header: dict, body, content_key: bytes | None = None) -> bytes:
     packed_header = pack([header[field] for field in FIELDS])
     packed_body = pack(body)
+    keys = {
+        audience: link_key(root, header["realm"], epoch, header["source"], audience)
+        for audience in header["audience"]
+    }
+    if content_key is not None:
+        packed_body = close_body(content_key, keys, header["id"], packed_header, packed_body)
     seals = []
-    for audience in header["audience"]:
-        key = link_key(root, header["realm"], epoch, header["source"], audience)
+    for audience, key in keys.items():
         key_id = f"{header['source']}>{audience}/{epoch}"
         seals.append([key_id, tag(key, packed_header, packed_body)])
     return pack([VERSION, packed_header, packed_body, seals])
 
 
-def unseal(root: bytes, epoch: int, reader: str, source: str, realm: str, frame: bytes):
+def unseal(
+    root: bytes, epoch: int, reader: str, source: str, realm: str, frame: bytes, confidential=False
+):
     """Returns (header, body); raises ValueError for whatever does not hold."""
     version, packed_header, packed_body, seals = unpack(frame)
     if version != VERSION:
@@ -81,6 +116,8 @@ def unseal(root: bytes, epoch: int, reader: str, source: str, realm: str, frame:
     header = dict(zip(FIELDS, unpack(packed_header), strict=True))
     if header["realm"] != realm or header["source"] != source or reader not in header["audience"]:
         raise ValueError("header")
+    if confidential:
+        packed_body = open_body(key, reader, header["id"], packed_header, packed_body)
     return header, unpack(packed_body)
 
 

@@ -63,12 +63,12 @@ fn every_single_thing_missing_or_wrong_is_its_own_refusal() {
     let cases: [(&str, Breaks, Reason); 20] = [
         (
             "the guard is killed",
-            |s, _| s.heartbeat(KillState::Triggered, POLICY),
+            |s, _| drop(s.heartbeat(KillState::Triggered, POLICY)),
             Reason::KillSwitch,
         ),
         (
             "the guard runs another policy",
-            |s, _| s.heartbeat(KillState::Armed, Hash([8; 32])),
+            |s, _| drop(s.heartbeat(KillState::Armed, Hash([8; 32]))),
             Reason::PolicyMismatch,
         ),
         (

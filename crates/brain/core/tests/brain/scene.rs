@@ -110,10 +110,10 @@ impl Scene {
         self.step(Input::Book(book));
     }
 
-    pub fn heartbeat(&mut self, kill: KillState, policy: Hash) {
+    pub fn heartbeat(&mut self, kill: KillState, policy: Hash) -> Effects {
         let beat = Heartbeat { kill, policy };
         let beat = self.world.verified(ME, self.now, &HEARTBEAT, None, &beat);
-        self.step(Input::Heartbeat(beat));
+        self.step(Input::Heartbeat(beat))
     }
 
     pub fn status(&mut self, status: ExecutionStatus) -> Effects {
@@ -155,9 +155,10 @@ impl Scene {
     }
 
     pub fn sealed(&mut self, source: &str, proposal: &Proposal) -> Verified<Proposal> {
+        let name = source.strip_prefix("strategy-");
         let sealed = self
             .world
-            .seal_as(source, self.now, &PROPOSAL, None, proposal, None);
+            .seal_as(source, self.now, &PROPOSAL, name, proposal, None);
         self.world
             .open(ME, self.now, &PROPOSAL, &sealed)
             .unwrap()

@@ -1,7 +1,7 @@
 //! One entry of the audit log in words.
 
 use audit::verify::{OwnedEntry, read_unsealed};
-use audit_core::Own;
+use audit_core::{BusClient, BusDenial, BusEvent, BusFollowing, Own};
 use portcullis_domain::Fill;
 use portcullis_wire::messages::{
     Decision, ExecutionReport, Message, Notice, Outcome, PermitTaken, SignatureRecord, Verdict,
@@ -100,6 +100,61 @@ fn describe_own(own: &Own) -> String {
         }
         Own::Violation { subject, code, .. } => format!("refused a message: {code} on {subject}"),
         Own::Suppressed { count, .. } => format!("{count} more refused messages"),
+        Own::BusDenied {
+            who,
+            what,
+            subject,
+            from,
+            ..
+        } => format!(
+            "the bus denied {} ({from}) {}",
+            bus_client(who),
+            bus_denial(*what, subject.as_str())
+        ),
+        Own::BusSuppressed { count, .. } => format!("{count} more denials of the bus"),
+        Own::BusServer { event, config, .. } => {
+            let config =
+                config.map_or_else(String::new, |hash| format!(" with configuration {hash}"));
+            match event {
+                BusEvent::Started => format!("the bus started{config}"),
+                BusEvent::Reloaded => format!("the bus went on{config}"),
+                BusEvent::ReloadRefused => "the bus refused a configuration".to_owned(),
+                BusEvent::Stopped => "the bus was asked to end".to_owned(),
+            }
+        }
+        Own::BusLog { following, .. } => match following {
+            BusFollowing::Begins => "from here on the log of the bus is followed",
+            BusFollowing::NextFile => "the bus began another file of its log",
+            BusFollowing::Lost => "lines of the bus's log are gone before they were read",
+        }
+        .to_owned(),
+    }
+}
+
+fn bus_client(who: &BusClient) -> String {
+    match who {
+        BusClient::Principal { name, .. } => name.to_string(),
+        BusClient::Claimed { nkey } => format!("whoever named the key {nkey}"),
+        BusClient::Stranger => "a stranger".to_owned(),
+    }
+}
+
+fn bus_denial(what: BusDenial, subject: &str) -> String {
+    let more = |text: &str| match subject {
+        "" => text.to_owned(),
+        subject => format!("{text}: {subject}"),
+    };
+    match what {
+        BusDenial::Publish => format!("to publish on {subject}"),
+        BusDenial::Subscribe => format!("to subscribe to {subject}"),
+        BusDenial::Login => more("to log in"),
+        BusDenial::Handshake => more("a connection"),
+        BusDenial::Connections => more("one connection more"),
+        BusDenial::Subscriptions => more("one subscription more"),
+        BusDenial::Payload => more("a message so large"),
+        BusDenial::Protocol => more("what is not its protocol"),
+        BusDenial::SlowConsumer => more("to be so slow"),
+        BusDenial::Other => more("something"),
     }
 }
 
@@ -125,13 +180,20 @@ fn describe_notice(notice: &Notice) -> String {
         } => {
             format!("compared with the venue: {open} open, {changed} changed, {fills} new fills")
         }
+        Notice::Policy { service, runs, own } if runs == own => {
+            format!("{service} runs the same risk policy")
+        }
+        Notice::Policy { service, runs, own } => {
+            format!("{service} runs risk policy {runs}, not {own}")
+        }
         Notice::Warning { detail } => format!("warning: {detail}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use portcullis_domain::{KillCause, KillState, Reason};
+    use audit_core::BusPlace;
+    use portcullis_domain::{KillCause, KillState, Reason, Timestamp};
     use portcullis_wire::Text;
 
     use super::*;
@@ -147,6 +209,26 @@ mod tests {
         assert_eq!(
             describe_own(&gap),
             "facts 3 to 5 of brain (start 7) are missing"
+        );
+        let denied = |who, what, subject| Own::BusDenied {
+            who,
+            what,
+            subject: Text::lossy(subject),
+            from: Text::lossy("127.0.0.1:7"),
+            at: Timestamp(1),
+            place: BusPlace::first(Timestamp(1), b"first"),
+        };
+        let brain = BusClient::Principal {
+            name: "brain".parse().unwrap(),
+            nkey: Text::lossy("UB"),
+        };
+        assert_eq!(
+            describe_own(&denied(brain, BusDenial::Publish, "cmd.execution.execute")),
+            "the bus denied brain (127.0.0.1:7) to publish on cmd.execution.execute"
+        );
+        assert_eq!(
+            describe_own(&denied(BusClient::Stranger, BusDenial::Login, "")),
+            "the bus denied a stranger (127.0.0.1:7) to log in"
         );
         let notice = Notice::KillSwitch {
             state: KillState::Triggered,

@@ -12,12 +12,32 @@ use crate::folder::{private_file, private_folder};
 /// The longest file of an identity.
 const FILE_LENGTH_MAX: u64 = 1 << 20;
 
+/// What was copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// How many files there were.
+    pub files: usize,
+    /// How many of them were not there yet, or were different.
+    pub changed: usize,
+}
+
+impl Copied {
+    /// This and that.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            files: self.files.saturating_add(other.files),
+            changed: self.changed.saturating_add(other.changed),
+        }
+    }
+}
+
 /// Copies the files of one folder, and none below it, into another that is made if it is missing.
-/// Gives back how many there were. What begins with a dot is left out: there, a mounted secret has
-/// its versions. Existing files are replaced, each whole or not at all.
-pub fn copy(from: &Path, to: &Path) -> io::Result<usize> {
+/// What begins with a dot is left out: there, a mounted secret has its versions. A file that is there
+/// already and the same is left alone; another is replaced, whole or not at all.
+pub fn copy(from: &Path, to: &Path) -> io::Result<Copied> {
     close(to)?;
-    let mut count: usize = 0;
+    let mut copied = Copied::default();
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();
         if name.as_encoded_bytes().starts_with(b".") {
@@ -28,11 +48,27 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<usize> {
         if !fs::metadata(&path)?.is_file() {
             continue;
         }
-        private_file(&to.join(&name), &read(&path)?)?;
-        count = count.saturating_add(1);
+        copied = copied.and(copy_file(&path, &to.join(&name))?);
     }
-    fs::File::open(to)?.sync_all()?;
-    Ok(count)
+    if copied.changed > 0 {
+        fs::File::open(to)?.sync_all()?;
+    }
+    Ok(copied)
+}
+
+/// Copies one file, as [`copy`] does.
+pub fn copy_file(from: &Path, to: &Path) -> io::Result<Copied> {
+    let bytes = read(from)?;
+    let is_private = fs::metadata(to).is_ok_and(|found| found.permissions().mode() & 0o077 == 0);
+    let same = is_private && read(to).is_ok_and(|present| present == bytes);
+    if !same {
+        private_folder(to.parent().unwrap_or(Path::new(".")))?;
+        private_file(to, &bytes)?;
+    }
+    Ok(Copied {
+        files: 1,
+        changed: usize::from(!same),
+    })
 }
 
 /// Makes the folder if it is missing, and closes it to everybody but its owner: a new volume is
@@ -72,26 +108,26 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (from, to) = (root.path().join("secret"), root.path().join("open"));
         fs::create_dir_all(from.join("..2026")).unwrap();
-        fs::write(from.join("..2026/nkey.seed"), "seed").unwrap();
+        fs::write(from.join("..2026/bundle.sealed"), "sealed").unwrap();
         fs::set_permissions(
-            from.join("..2026/nkey.seed"),
+            from.join("..2026/bundle.sealed"),
             fs::Permissions::from_mode(0o644),
         )
         .unwrap();
         symlink("..2026", from.join("..data")).unwrap();
-        symlink("..data/nkey.seed", from.join("nkey.seed")).unwrap();
+        symlink("..data/bundle.sealed", from.join("bundle.sealed")).unwrap();
         fs::create_dir(from.join("folder")).unwrap();
         fs::create_dir(&to).unwrap();
         fs::set_permissions(&to, fs::Permissions::from_mode(0o777)).unwrap();
 
-        assert_eq!(copy(&from, &to).unwrap(), 1);
-        assert_eq!(fs::read(to.join("nkey.seed")).unwrap(), b"seed");
+        assert_eq!(copy(&from, &to).unwrap().files, 1);
+        assert_eq!(fs::read(to.join("bundle.sealed")).unwrap(), b"sealed");
         assert_eq!(
             fs::read_dir(&to).unwrap().count(),
             1,
             "no version, no folder"
         );
-        assert_eq!((mode(&to), mode(&to.join("nkey.seed"))), (0o700, 0o600));
+        assert_eq!((mode(&to), mode(&to.join("bundle.sealed"))), (0o700, 0o600));
     }
 
     #[test]

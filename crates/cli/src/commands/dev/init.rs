@@ -1,9 +1,8 @@
 //! `portcullis dev init`: everything that a local stack needs to know who is who.
 //!
 //! ```text
-//!  .portcullis/  identity/…   certificates, NKeys, link keys, the operator's and audit's signing keys
-//!                identity/signer/venue.sealed   the exchange's API keys, opened with venue.key
-//!                identity/audit/chain.key       what only audit may continue its log with
+//!  .portcullis/  identity/…   a realm, as `portcullis keys init` makes it: a sealed bundle for everybody
+//!                identity/signer/venue.sealed   the exchange's API keys; the signer's bundle opens it
 //!                state/…/latch.toml             ARMED, for risk-guard, execution and signer
 //!                exchange/…                     the same API keys, as the simulated exchange has them
 //! ```
@@ -17,18 +16,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use portcullis_domain::{StrategyId, Symbol};
-use portcullis_runtime::identity::make::{make as make_identities, public_nkeys};
+use portcullis_domain::{Span, StrategyId, Symbol};
+use portcullis_runtime::identity::Bundle;
+use portcullis_runtime::identity::make::SERVER_NAMES;
+use portcullis_runtime::identity::store::{Facts, Options};
 use portcullis_runtime::latch::Latch;
-use portcullis_runtime::nats_config::{NatsSettings, OperatorId, PROVISIONER, Roster, nats_config};
+use portcullis_runtime::nats_config::{NatsSettings, OperatorId, PROVISIONER, Roster};
 use portcullis_runtime::{policy, provision as runtime_provision};
 use portcullis_wire::Realm;
 use serde_json::json;
-use signer::custody::{ApiKey, Custody, KeySource, seal_file};
+use signer::custody::{ApiKey, Custody, KeySource, VENUE_SECRET, seal_file};
 use zeroize::Zeroizing;
 
 use super::stack::{Parts, SERVICES, find_config};
 use super::up::folder;
+use crate::commands::keys::{make_realm, write_server_config};
 use crate::exit::{End, Failure, OrFail as _, Outcome};
 use crate::folder::{Folder, Ports, private_file, private_folder};
 use crate::output::Output;
@@ -53,9 +55,11 @@ pub struct Init {
 /// The deployment's name.
 const REALM: &str = "dev";
 /// The strategies: the one that trades by itself, and the one that a person trades as.
-const STRATEGIES: [&str; 2] = ["sample", "trader"];
+pub const STRATEGIES: [&str; 2] = ["sample", "trader"];
 /// The person.
-const OPERATOR: &str = "dev";
+pub const OPERATOR: &str = "dev";
+/// How old the keys of a local stack may become: 30 days.
+const EPOCH_LIFE: Span = Span::from_secs(30 * 86_400);
 /// The account at the simulated exchange, and what it begins with, in USDT.
 const ACCOUNT: &str = "dev";
 const BALANCE: &str = "100000";
@@ -125,8 +129,11 @@ fn fill(folder: &Folder, roster: &Roster) -> anyhow::Result<()> {
         }
         Ok(()) | Err(_) => {}
     }
-    make_identities(&new, roster)?;
-    private_file(&new.join("audit/chain.key"), random_hex::<32>()?.as_bytes())?;
+    let options = Options {
+        epoch_life: EPOCH_LIFE,
+        ..Options::default()
+    };
+    make_realm(&new, roster, SERVER_NAMES, &options).map_err(|failure| failure.problem)?;
 
     let exchange = folder.exchange();
     private_folder(&exchange.join("state"))?;
@@ -136,16 +143,11 @@ fn fill(folder: &Folder, roster: &Roster) -> anyhow::Result<()> {
         &exchange.join("accounts.toml"),
         accounts(&trading, &reading).as_bytes(),
     )?;
-    let key_file = new.join("signer/venue.key");
-    private_file(&key_file, random_hex::<32>()?.as_bytes())?;
     let custody = Custody::new(trading.into_api_key()?, reading.into_api_key()?)?;
+    let signer = Bundle::open(&new.join("signer"))?;
+    let key = KeySource::identity(signer.secret(VENUE_SECRET))?;
     let sealed = new.join("signer/venue.sealed");
-    seal_file(
-        &sealed,
-        &KeySource::KeyFile(key_file),
-        roster.realm(),
-        &custody,
-    )?;
+    seal_file(&sealed, &key, roster.realm(), &custody)?;
 
     for place in [
         folder.run(),
@@ -235,26 +237,45 @@ pub fn symbols(config: &Path) -> Result<Vec<Symbol>, Failure> {
         .collect())
 }
 
-/// Everybody in a deployment with these settings.
+/// Everybody in a local deployment with these settings.
 ///
 /// # Errors
 /// When the settings cannot be read.
 pub fn roster_of(config: &Path) -> Result<Roster, Failure> {
-    roster(symbols(config)?)
+    local_roster(symbols(config)?)
 }
 
-fn roster(symbols: Vec<Symbol>) -> Result<Roster, Failure> {
-    let next_step = "correct the instruments in risk-policy.toml";
+fn local_roster(symbols: Vec<Symbol>) -> Result<Roster, Failure> {
+    let realm = Realm::new(REALM).map_err(anyhow::Error::msg);
+    let realm = realm.or_fail("name the realm", "report this as a defect")?;
+    let texts =
+        |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    roster_for(realm, &texts(&STRATEGIES), &texts(&[OPERATOR]), symbols)
+}
+
+/// A roster of these strategies and operators.
+///
+/// # Errors
+/// When a name cannot be one, or is there twice.
+pub fn roster_for(
+    realm: Realm,
+    strategies: &[String],
+    operators: &[String],
+    symbols: Vec<Symbol>,
+) -> Result<Roster, Failure> {
     let named = || -> anyhow::Result<Roster> {
-        let strategies = STRATEGIES.iter().map(|name| StrategyId::new(name));
+        let strategies = strategies.iter().map(|name| StrategyId::new(name));
         let strategies = strategies
             .collect::<Result<Vec<_>, _>>()
             .map_err(anyhow::Error::msg)?;
-        let operator = OperatorId::new(OPERATOR).map_err(anyhow::Error::msg)?;
-        let realm = Realm::new(REALM).map_err(anyhow::Error::msg)?;
-        Ok(Roster::new(realm, strategies, vec![operator], symbols)?)
+        let operators = operators.iter().map(|name| OperatorId::new(name));
+        let operators = operators
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(anyhow::Error::msg)?;
+        Ok(Roster::new(realm, strategies, operators, symbols)?)
     };
-    named().or_fail("list who is on the bus", next_step)
+    let next_step = "correct the names, or the instruments in risk-policy.toml";
+    named().map_err(|cause| Failure::caused(End::Usage, "list who is on the bus", cause, next_step))
 }
 
 /// Writes the configuration of the bus for these ports.
@@ -263,7 +284,7 @@ fn roster(symbols: Vec<Symbol>) -> Result<Roster, Failure> {
 /// When the identities cannot be read or the file cannot be written.
 pub fn write_nats_config(parts: &Parts, ports: &Ports) -> Result<(), Failure> {
     let folder = &parts.folder;
-    let roster = roster(parts.symbols.clone())?;
+    let roster = roster_in(folder, parts.symbols.clone())?;
     let keys = folder.identities().join("nats");
     let settings = NatsSettings {
         listen: loopback(ports.nats),
@@ -275,15 +296,25 @@ pub fn write_nats_config(parts: &Parts, ports: &Ports) -> Result<(), Failure> {
         pid_file: None,
         log_file: None,
     };
-    let write = || -> anyhow::Result<()> {
-        let nkeys = public_nkeys(&folder.identities())?;
-        let text = nats_config(&roster, &nkeys, &settings)?;
-        private_folder(&folder.nats())?;
-        private_file(&folder.nats().join("nats.conf"), text.as_bytes())?;
-        Ok(())
-    };
     let next_step = "move the development folder away to make a new one";
-    write().or_fail("write the configuration of the bus", next_step)
+    write_server_config(folder, &roster, &settings)
+        .or_fail("write the configuration of the bus", next_step)
+}
+
+/// Everybody in the realm of a folder, with the instruments of the present settings.
+fn roster_in(folder: &Folder, symbols: Vec<Symbol>) -> Result<Roster, Failure> {
+    let next_step = "move the development folder away to make a new one";
+    let roster = Facts::read(&folder.identities()).map_err(anyhow::Error::from);
+    let roster = roster.and_then(|facts| Ok(facts.roster()?));
+    let of_realm = roster.or_fail("read the realm of the folder", next_step)?;
+    let (strategies, operators) = (of_realm.strategies(), of_realm.operators());
+    let roster = Roster::new(
+        of_realm.realm(),
+        strategies.to_vec(),
+        operators.to_vec(),
+        symbols,
+    );
+    roster.or_fail("list who is on the bus", "correct risk-policy.toml")
 }
 
 /// Creates the stream of facts, or makes sure that it is what it must be.
@@ -291,7 +322,7 @@ pub fn write_nats_config(parts: &Parts, ports: &Ports) -> Result<(), Failure> {
 /// # Errors
 /// When it is not.
 pub async fn provision(parts: &Parts, ports: &Ports) -> Result<(), Failure> {
-    let roster = roster(parts.symbols.clone())?;
+    let roster = roster_in(&parts.folder, parts.symbols.clone())?;
     let identity = parts.folder.identity(PROVISIONER);
     let provisioned = runtime_provision::provision(&identity, &ports.bus_url(), &roster).await;
     provisioned.map_err(|cause| {
@@ -300,7 +331,9 @@ pub async fn provision(parts: &Parts, ports: &Ports) -> Result<(), Failure> {
     })
 }
 
-const fn loopback(port: u16) -> SocketAddr {
+/// A port of the loopback interface.
+#[must_use]
+pub const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
@@ -329,7 +362,7 @@ mod tests {
         fill(&folder, &development_roster()).unwrap();
         let mut found = Vec::new();
         walk(folder.path(), &mut found);
-        assert!(found.len() > 50, "{} files", found.len());
+        assert!(found.len() > 40, "{} files", found.len());
         for (path, mode) in found {
             let expected = if path.is_dir() { 0o700 } else { 0o600 };
             assert_eq!(mode, expected, "{}", path.display());
@@ -343,7 +376,8 @@ mod tests {
         let roster = development_roster();
         fill(&folder, &roster).unwrap();
         let signer = folder.identity("signer");
-        let source = KeySource::KeyFile(signer.join("venue.key"));
+        let bundle = Bundle::open(&signer).unwrap();
+        let source = KeySource::identity(bundle.secret(VENUE_SECRET)).unwrap();
         Custody::open(&signer.join("venue.sealed"), &source, roster.realm()).unwrap();
         let accounts = fs::read_to_string(folder.exchange().join("accounts.toml")).unwrap();
         assert_eq!(

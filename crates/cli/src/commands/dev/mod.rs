@@ -19,7 +19,11 @@ use crate::exit::{End, Failure, Outcome};
 use crate::output::Output;
 
 pub use init::Init;
-pub use up::Up;
+pub use probe::fetch;
+pub use process::left_over;
+pub use progress::Step;
+pub use stack::{NATS, SERVICES, find_config};
+pub use up::{Up, folder};
 
 /// What can be done with a local stack.
 #[derive(Debug, Subcommand)]

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 4_096;
+/// The longest body that is read whole.
+const BODY_BYTES_MAX: u64 = 1 << 20;
 
 /// What a health server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,22 +34,43 @@ impl Answer {
 
 /// Asks `http://127.0.0.1:port/path`.
 pub async fn ask(port: u16, path: &str) -> io::Result<Answer> {
+    let text = exchange(port, path, ANSWER_BYTES_MAX).await?;
+    read_answer(&text).ok_or_else(no_answer)
+}
+
+/// The whole body of the answer to a question that somebody answers well.
+///
+/// # Errors
+/// When nobody answers in time, or with anything else.
+pub async fn fetch(port: u16, path: &str) -> io::Result<String> {
+    let text = exchange(port, path, BODY_BYTES_MAX).await?;
+    let answer = read_answer(&text).ok_or_else(no_answer)?;
+    if !answer.is_good() {
+        let problem = format!("it answers {}: {}", answer.status, answer.body);
+        return Err(io::Error::other(problem));
+    }
+    let (_, body) = text.split_once("\r\n\r\n").ok_or_else(no_answer)?;
+    Ok(body.to_owned())
+}
+
+async fn exchange(port: u16, path: &str, bytes_max: u64) -> io::Result<String> {
     let exchange = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        // By version 1.0 nobody sends a body in pieces.
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+            format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
-        stream
-            .take(ANSWER_BYTES_MAX)
-            .read_to_end(&mut answer)
-            .await?;
-        read_answer(&String::from_utf8_lossy(&answer))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer"))
+        stream.take(bytes_max).read_to_end(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
     };
     tokio::time::timeout(PATIENCE, exchange)
         .await
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))
+}
+
+fn no_answer() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer")
 }
 
 fn read_answer(text: &str) -> Option<Answer> {

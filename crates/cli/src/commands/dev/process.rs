@@ -274,7 +274,8 @@ pub async fn end_left_overs(folder: &Folder) -> anyhow::Result<Vec<String>> {
 }
 
 /// The process of a pid file, if it is still one that works in this folder.
-fn left_over(pid_file: &Path, folder: &Folder) -> Option<Pid> {
+#[must_use]
+pub fn left_over(pid_file: &Path, folder: &Folder) -> Option<Pid> {
     let number: i32 = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
     let command = fs::read(format!("/proc/{number}/cmdline")).ok()?;
     let ours = folder.path().as_os_str().as_encoded_bytes();

@@ -1,4 +1,4 @@
-//! The steps of a start and of a stop, one line each.
+//! The steps of a start, of a stop or of a change, one line each.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,22 @@ pub const SCHEMA: &str = "portcullis.up/1";
 /// A step that has begun.
 pub struct Step<'a> {
     output: &'a Output,
+    schema: &'static str,
     name: String,
     since: Instant,
 }
 
 impl<'a> Step<'a> {
-    /// Begins a step.
+    /// Begins a step of `dev up`.
     pub fn begin(output: &'a Output, name: impl Into<String>) -> Self {
+        Self::of(output, SCHEMA, name)
+    }
+
+    /// Begins a step of a command whose JSON lines have this form.
+    pub fn of(output: &'a Output, schema: &'static str, name: impl Into<String>) -> Self {
         let step = Self {
             output,
+            schema,
             name: name.into(),
             since: Instant::now(),
         };
@@ -70,7 +77,7 @@ impl<'a> Step<'a> {
         self.output.line(line.trim_end());
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.output.object(
-            SCHEMA,
+            self.schema,
             json!({
                 "event": "step",
                 "step": self.name,

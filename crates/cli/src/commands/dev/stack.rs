@@ -187,6 +187,10 @@ impl Parts {
                 self.config.join("risk-policy.toml").into(),
             ]);
         }
+        if name == "audit" {
+            // The only witness of what the bus denies.
+            arguments.extend(["--bus-log".into(), folder.log_file(NATS).into()]);
+        }
         if name == "execution" {
             let rest = format!("http://127.0.0.1:{}", ports.exchange);
             arguments.extend(["--venue-rest".into(), rest.into()]);
@@ -357,6 +361,11 @@ mod tests {
                 name == "execution"
             );
         }
+        let audit = line(&parts.service("audit", &ports));
+        assert!(
+            audit.ends_with("--bus-log /f/log/nats-server.log"),
+            "{audit}"
+        );
         let line = line(&parts.service("market-data", &ports));
         assert!(line.ends_with("--venue-stream ws://127.0.0.1:3"), "{line}");
     }

@@ -13,6 +13,7 @@ use super::stack::{
 use super::summary::{Summary, left_open};
 use super::supervisor::{Interrupted, Supervisor, Turn};
 use super::{init, probe, process};
+use crate::commands::keys::keep_server;
 use crate::exit::{End, Failure, OrFail as _, Outcome};
 use crate::feed::{Watcher, Where};
 use crate::folder::{Folder, NAME, Ports, private_folder};
@@ -337,6 +338,7 @@ async fn watch(
     let folder = supervisor.folder().clone();
     let mut summary = Summary::new(output, up.headless);
     let mut show_at = Instant::now() + SHOW_EVERY;
+    let mut not_kept = None;
     loop {
         let until = end.map_or(show_at, |end| end.min(show_at));
         match supervisor.turn(until).await {
@@ -349,6 +351,14 @@ async fn watch(
         if present >= show_at {
             show_at = present + SHOW_EVERY;
             record_ports(supervisor, &folder)?;
+            let kept = keep_server(&folder)
+                .err()
+                .map(|failure| failure.to_string());
+            // Nothing is admitted that was not before, and the next second tries again.
+            if let Some(problem) = kept.as_ref().filter(|_| kept != not_kept) {
+                output.talk(&format!("keep the bus in step with the keys: {problem}"));
+            }
+            not_kept = kept;
             let processes = supervisor.processes();
             if let Some(watcher) = &supervisor.watcher {
                 summary.show(&watcher.view, &processes);

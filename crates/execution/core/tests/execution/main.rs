@@ -1,6 +1,7 @@
 //! What execution decides, told through `step`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod agreement;
 mod bench;
 mod lifecycle;
 mod stops;

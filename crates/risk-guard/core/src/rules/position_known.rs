@@ -1,15 +1,13 @@
 //! Execution's account of positions and open orders is there, and young.
 
-use portcullis_domain::{Reason, Span, Timestamp};
+use portcullis_domain::{Reason, Timestamp};
+use portcullis_wire::messages::ExecutionStatus;
 
 use crate::guard::Account;
 
-/// Execution publishes its account four times a second.
-const AGE_MAX: Span = Span::from_secs(1);
-
 pub fn check(now: Timestamp, account: Option<&Account>) -> Result<&Account, Reason> {
     account
-        .filter(|account| now.since(account.known_at) <= AGE_MAX)
+        .filter(|account| now.since(account.known_at) <= ExecutionStatus::AGE_MAX)
         .ok_or(Reason::PositionUnknown)
 }
 

@@ -299,27 +299,6 @@ fn an_account_that_contradicts_itself_is_complained_about_and_not_taken() {
 }
 
 #[test]
-fn another_policy_at_execution_raises_an_alarm() {
-    let mut scene = Scene::ready();
-    let mut other = status(&[]);
-    other.policy = Hash([9; 32]);
-    let notices = scene.status(other).notices;
-    let [
-        Notice::Refused {
-            reason: Reason::PolicyMismatch,
-            ..
-        },
-    ] = &notices[..]
-    else {
-        panic!("{notices:?}")
-    };
-    assert_eq!(
-        scene.guard.readiness(scene.now),
-        Err(Reason::PolicyMismatch)
-    );
-}
-
-#[test]
 fn late_news_does_not_replace_newer_news() {
     let mut scene = Scene::ready();
     let now = scene.now;

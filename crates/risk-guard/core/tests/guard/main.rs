@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod agreement;
 mod judgement;
 mod permits;
 mod properties;

@@ -1,0 +1,179 @@
+//! The table: for people, as the page in `docs`, and for machines.
+
+use std::fmt::Write as _;
+
+use crate::goals::GOALS;
+use crate::outcome::{Outcome, Refused};
+use crate::suite::{ATTACKERS, Cell};
+
+/// Where the report is, below the root of the workspace.
+pub const PATH: &str = "docs/attack-report.md";
+
+/// One line about a cell, for whoever watches.
+#[must_use]
+pub fn line(cell: &Cell) -> String {
+    let (attacker, goal) = (&cell.attacker, &cell.goal);
+    let word = cell.outcome.word();
+    let detail = match &cell.outcome {
+        Outcome::Blocked { refused } => ways(refused),
+        Outcome::Allowed { what, .. } => what.clone(),
+        Outcome::NotApplicable { why } => why.clone(),
+        Outcome::Broken { evidence } => evidence.clone(),
+    };
+    format!("{attacker:<12} {goal:<10} {word:<8} {:>6} ms  {detail}", cell.took_ms)
+}
+
+fn ways(refused: &[Refused]) -> String {
+    let mut places: Vec<String> = Vec::new();
+    for refused in refused {
+        let place = format!("{} {}", refused.at, refused.code);
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places.join(", ")
+}
+
+/// How many cells are shown, and how many are red.
+#[must_use]
+pub fn summary(cells: &[Cell]) -> (usize, usize) {
+    let count = |of: fn(&Outcome) -> bool| cells.iter().filter(|cell| of(&cell.outcome)).count();
+    (count(Outcome::is_shown), count(Outcome::is_red))
+}
+
+/// What a cell says that does not differ from run to run: everything but times and entry numbers.
+#[must_use]
+pub fn settled(cell: &Cell) -> String {
+    let mut text = format!("{}/{}: {}", cell.attacker, cell.goal, cell.outcome.word());
+    if let Outcome::Allowed { what, .. } = &cell.outcome {
+        let _ = write!(text, " {what}");
+    }
+    for Refused { way, at, code, .. } in cell.outcome.refused() {
+        let _ = write!(text, "; {way}: {at}, {code}");
+    }
+    text
+}
+
+/// The page without the part about mutations.
+#[must_use]
+pub fn page(cells: &[Cell]) -> String {
+    let (shown, red) = summary(cells);
+    let mut out = String::new();
+    let mut say = |text: &str| {
+        out.push_str(text);
+        out.push('\n');
+    };
+    say("# Attack report\n");
+    say("What somebody can do who has stolen the complete bundle of one principal, and what not.\n");
+    say("This page is written by a program: `cargo xtask attack --write` starts the real stack with the \
+         paper\nexchange, copies each bundle away, joins the bus with the copy beside the real service, \
+         and tries for\neach goal the best that this material allows. A cell says *blocked* only when \
+         the refusal was seen and\naudit's log has an entry about it. After every cell the exchange must \
+         hold no order that audit has no\npermit for, none that differs from its permit, none above the \
+         limits, and none after the kill. The test\n`attack_suite` runs the same and compares it with \
+         this page, times apart.\n");
+    let total = cells.len();
+    say(&format!(
+        "{total} cells: {shown} blocked or allowed as written here, {red} red, {} not applicable.\n",
+        total.saturating_sub(shown).saturating_sub(red)
+    ));
+    matrix(cells, &mut say);
+    for attacker in ATTACKERS {
+        let own: Vec<&Cell> = cells.iter().filter(|cell| cell.attacker == attacker.key).collect();
+        if own.is_empty() {
+            continue;
+        }
+        say(&format!("\n## {}\n", attacker.key));
+        say(&format!("Holds: {}\n", attacker.holds));
+        section(&own, &mut say);
+    }
+    out
+}
+
+fn matrix(cells: &[Cell], say: &mut impl FnMut(&str)) {
+    say("## Matrix\n");
+    let mut attackers: Vec<&str> = Vec::new();
+    for cell in cells {
+        if !attackers.contains(&cell.attacker.as_str()) {
+            attackers.push(&cell.attacker);
+        }
+    }
+    say(&format!("| goal | {} |", attackers.join(" | ")));
+    say(&format!("| --- |{}", " --- |".repeat(attackers.len())));
+    for goal in GOALS {
+        let words = attackers.iter().map(|attacker| {
+            let cell = cells
+                .iter()
+                .find(|cell| cell.attacker == *attacker && cell.goal == goal.key);
+            cell.map_or("", |cell| cell.outcome.word())
+        });
+        let words: Vec<&str> = words.collect();
+        say(&format!("| {} | {} |", goal.title, words.join(" | ")));
+    }
+}
+
+/// What one attacker could do, and a table of what it could not.
+pub fn section(cells: &[&Cell], say: &mut impl FnMut(&str)) {
+    let allowed = cells.iter().filter_map(|cell| match &cell.outcome {
+        Outcome::Allowed { what, evidence, .. } => Some((what, evidence)),
+        Outcome::Blocked { .. } | Outcome::NotApplicable { .. } | Outcome::Broken { .. } => None,
+    });
+    let allowed: Vec<_> = allowed.collect();
+    if allowed.is_empty() {
+        say("It could do nothing.\n");
+    } else {
+        say("It could:\n");
+        for (what, evidence) in allowed {
+            say(&format!("- {what}. *Seen:* {evidence}."));
+        }
+        say("");
+    }
+    say("| goal | way | where it ended | code | seen by | refused after | on record after |");
+    say("| --- | --- | --- | --- | --- | --- | --- |");
+    for cell in cells {
+        let goal = GOALS.iter().find(|goal| goal.key == cell.goal);
+        let title = goal.map_or(cell.goal.as_str(), |goal| goal.title);
+        for refused in cell.outcome.refused() {
+            say(&row(title, refused));
+        }
+        match &cell.outcome {
+            Outcome::NotApplicable { why } => {
+                say(&format!("| {title} | {why} | not applicable | | | | |"));
+            }
+            Outcome::Broken { evidence } => {
+                say(&format!("| {title} | {} | **RED** | | | | |", evidence.replace('|', "/")));
+            }
+            Outcome::Blocked { .. } | Outcome::Allowed { .. } => {}
+        }
+    }
+}
+
+fn row(title: &str, refused: &Refused) -> String {
+    let mut seen_by = refused.seen_by.clone();
+    if refused.is_recorded() {
+        seen_by.push(format!("audit (`{}`)", refused.entry));
+    }
+    let recorded = refused
+        .recorded_ms
+        .map_or_else(|| "–".to_owned(), |ms| format!("{ms} ms"));
+    format!(
+        "| {title} | {} | {} | `{}` | {} | {} ms | {recorded} |",
+        refused.way.replace('|', "/"),
+        refused.at,
+        refused.code,
+        seen_by.join(", "),
+        refused.refused_ms,
+    )
+}
+
+/// What begins the part that this suite does not write.
+const MUTATIONS: &str = "\n## Mutations\n";
+
+/// The new page, with the part about mutations that the old one had.
+#[must_use]
+pub fn replace_page(old: &str, new: &str) -> String {
+    match old.find(MUTATIONS) {
+        Some(at) => format!("{new}{}", old.get(at..).unwrap_or_default()),
+        None => new.to_owned(),
+    }
+}

@@ -1,0 +1,78 @@
+//! The kill command: an operator's envelope around the operator's own signature.
+//!
+//! ```text
+//!  Verified<Signed<Kill>> ──▶ operator trusted? signature? same operator? this realm? ──▶ Kill
+//! ```
+//!
+//! Everybody who latches a kill switch asks here: three services that disagreed on whose command
+//! counts would stop one without the others.
+
+use alloc::collections::BTreeMap;
+
+use portcullis_domain::PrincipalName;
+
+use crate::messages::Kill;
+use crate::{Realm, Signed, SignedError, Verified, Verifying};
+
+/// Why a kill command was not obeyed.
+#[derive(Debug, thiserror::Error)]
+pub enum KillRefusal {
+    /// Nobody whose public key is held.
+    #[error("{0} is not an operator that is trusted here")]
+    Untrusted(PrincipalName),
+    /// Signed by somebody else, or nobody.
+    #[error("verify the operator's signature")]
+    Signature(#[source] SignedError),
+    /// The signature is somebody else's than the envelope.
+    #[error("signed as {signed}, sent by {sent}")]
+    Operator {
+        /// Who the signed content names.
+        signed: PrincipalName,
+        /// Who sealed the envelope.
+        sent: PrincipalName,
+    },
+    /// Signed for another deployment.
+    #[error("signed for realm {0}")]
+    Realm(Realm),
+}
+
+impl KillRefusal {
+    /// The code for the record.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Untrusted(_) => "UNKNOWN_OPERATOR",
+            Self::Signature(_) => "BAD_SIGNATURE",
+            Self::Operator { .. } => "WRONG_OPERATOR",
+            Self::Realm(_) => "WRONG_REALM",
+        }
+    }
+}
+
+/// The command inside an envelope, if its sender signed it for this deployment. Its age does not
+/// count beyond the envelope's: stopping is the safe direction.
+///
+/// # Errors
+/// [`KillRefusal`] when the command does not count.
+pub fn verify(
+    command: &Verified<Signed<Kill>>,
+    realm: Realm,
+    operators: &BTreeMap<PrincipalName, Verifying>,
+) -> Result<Kill, KillRefusal> {
+    let sent = command.source();
+    let key = operators.get(&sent).ok_or(KillRefusal::Untrusted(sent))?;
+    let kill = command
+        .message()
+        .verify(key)
+        .map_err(KillRefusal::Signature)?;
+    if kill.operator != sent {
+        return Err(KillRefusal::Operator {
+            signed: kill.operator,
+            sent,
+        });
+    }
+    if kill.realm != realm {
+        return Err(KillRefusal::Realm(kill.realm));
+    }
+    Ok(kill)
+}
