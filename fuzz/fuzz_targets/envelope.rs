@@ -15,7 +15,7 @@ use portcullis_wire::messages::{
 use portcullis_wire::principal::Principal;
 use portcullis_wire::subjects::{
     BOOK, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, PROPOSAL, RECEIPT, REPORT, SIGN,
-    SIGNATURE, Secrecy, Subject,
+    SIGNATURE, Protection, Subject,
 };
 use portcullis_wire::{
     Epoch, EpochRoot, Frame, KeyId, KeyRing, Link, Realm, Signed, Verifier, codec, inspect,
@@ -102,7 +102,7 @@ fn opened<P: Principal, M: Message>(
     assert!(header.audience.contains(&link.audience) && header.subject == arrived_on);
     assert!(header.issued_at >= NOW && header.expires_at > NOW);
     assert_eq!(verified.frame(), bytes);
-    if subject.row.secrecy == Secrecy::Readable {
+    if subject.row.protection == Protection::Sealed {
         let body = codec::encode(verified.message());
         assert_eq!(body.ok().as_deref(), Some(frame.body));
     }

@@ -7,8 +7,9 @@ use crate::workspace::Workspace;
 /// The suite.
 pub const PROGRAM: &str = "attack";
 
-/// Plays every cell, or only these; whether each came out as it must.
-pub fn run(workspace: &Workspace, cells: &[String], json: bool) -> Result<bool> {
+/// Plays every cell, or only these; whether each came out as it must. With `write` the report is
+/// written too.
+pub fn run(workspace: &Workspace, cells: &[String], json: bool, write: bool) -> Result<bool> {
     // The services too: the suite starts them.
     let build = ["build", "--locked", "--workspace", "--bins"];
     let built = workspace.command("cargo")?.args(build).status();
@@ -23,8 +24,10 @@ pub fn run(workspace: &Workspace, cells: &[String], json: bool) -> Result<bool> 
             .to_string_lossy(),
     )?;
     suite.args(cells.iter().flat_map(|cell| ["--cell", cell]));
-    if json {
-        suite.arg("--json");
+    for (flag, wanted) in [("--json", json), ("--write", write)] {
+        if wanted {
+            suite.arg(flag);
+        }
     }
     let status = suite.status().context("start the attack suite")?;
     Ok(status.success())

@@ -85,7 +85,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Play the attacker with stolen material against the real stack, and write the report.
+    /// Play the attacker with stolen material against the real stack: who can do what, and who sees it.
     ///
     /// With `--mutants`, remove one check after another from a copy of the sources and make sure
     /// that each time at least one cell turns red. That builds the copy first and takes a while.
@@ -93,6 +93,9 @@ enum Command {
         /// Only this cell, written ATTACKER/GOAL; may be given several times. No report is written.
         #[arg(long, value_name = "CELL", conflicts_with = "mutants")]
         cell: Vec<String>,
+        /// Write docs/attack-report.md.
+        #[arg(long, conflicts_with_all = ["cell", "mutants"])]
+        write: bool,
         /// Remove one check after another.
         #[arg(long)]
         mutants: bool,
@@ -132,7 +135,9 @@ fn run(command: &Command) -> Result<bool> {
             json,
             ..
         } => mutants::run(&workspace, only, *json)?,
-        Command::Attack { cell, json, .. } => attack::run(&workspace, cell, *json)?,
+        Command::Attack {
+            cell, json, write, ..
+        } => attack::run(&workspace, cell, *json, *write)?,
     })
 }
 

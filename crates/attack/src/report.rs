@@ -41,17 +41,35 @@ pub fn summary(cells: &[Cell]) -> (usize, usize) {
     (count(Outcome::is_shown), count(Outcome::is_red))
 }
 
-/// What a cell says that does not differ from run to run: everything but times and entry numbers.
+/// Lines of the page as it is and as it would be now, without the part about mutations, that differ
+/// in more than times.
 #[must_use]
-pub fn settled(cell: &Cell) -> String {
-    let mut text = format!("{}/{}: {}", cell.attacker, cell.goal, cell.outcome.word());
-    if let Outcome::Allowed { what, .. } = &cell.outcome {
-        let _ = write!(text, " {what}");
-    }
-    for Refused { way, at, code, .. } in cell.outcome.refused() {
-        let _ = write!(text, "; {way}: {at}, {code}");
-    }
-    text
+pub fn differences(page_as_it_is: &str, cells: &[Cell]) -> Vec<String> {
+    let suite_only = page_as_it_is.split(MUTATIONS).next().unwrap_or_default();
+    let (old, new) = (without_times(suite_only), without_times(&page(cells)));
+    let only_in = |sign: char, these: &[String], those: &[String]| -> Vec<String> {
+        let missing = these.iter().filter(|line| !those.contains(line));
+        missing.map(|line| format!("{sign} {line}")).collect()
+    };
+    let mut differing = only_in('-', &old, &new);
+    differing.extend(only_in('+', &new, &old));
+    differing
+}
+
+fn without_times(page: &str) -> Vec<String> {
+    let timeless = |cell: &str| {
+        let word = cell.trim();
+        let number = word.strip_suffix(" ms");
+        if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+            "ms".to_owned()
+        } else {
+            word.to_owned()
+        }
+    };
+    page.lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| line.split('|').map(timeless).collect::<Vec<_>>().join("|"))
+        .collect()
 }
 
 /// The page without the part about mutations.
@@ -77,27 +95,38 @@ pub fn page(cells: &[Cell]) -> String {
         "{total} cells: {shown} blocked or allowed as written here, {red} red, {} not applicable.\n",
         total.saturating_sub(shown).saturating_sub(red)
     ));
-    matrix(cells, &mut say);
-    for attacker in ATTACKERS {
-        let own: Vec<&Cell> = cells.iter().filter(|cell| cell.attacker == attacker.key).collect();
-        if own.is_empty() {
-            continue;
+    let attackers = attackers(cells);
+    let alone = |name: &&str| ATTACKERS.iter().any(|attacker| attacker.key == *name);
+    say("## Matrix\n");
+    let (single, teams): (Vec<&str>, Vec<&str>) = attackers.iter().partition(|name| alone(name));
+    matrix(cells, &single, &mut say);
+    if !teams.is_empty() {
+        say("\nThe bus server, and who works together:\n");
+        matrix(cells, &teams, &mut say);
+    }
+    for name in attackers {
+        let own: Vec<&Cell> = cells.iter().filter(|cell| cell.attacker == name).collect();
+        say(&format!("\n## {name}\n"));
+        if let Some(attacker) = ATTACKERS.iter().find(|attacker| attacker.key == name) {
+            say(&format!("Holds: {}\n", attacker.holds));
         }
-        say(&format!("\n## {}\n", attacker.key));
-        say(&format!("Holds: {}\n", attacker.holds));
         section(&own, &mut say);
     }
     out
 }
 
-fn matrix(cells: &[Cell], say: &mut impl FnMut(&str)) {
-    say("## Matrix\n");
+/// Who attacked, in the order of their first cells.
+fn attackers(cells: &[Cell]) -> Vec<&str> {
     let mut attackers: Vec<&str> = Vec::new();
     for cell in cells {
         if !attackers.contains(&cell.attacker.as_str()) {
             attackers.push(&cell.attacker);
         }
     }
+    attackers
+}
+
+fn matrix(cells: &[Cell], attackers: &[&str], say: &mut impl FnMut(&str)) {
     say(&format!("| goal | {} |", attackers.join(" | ")));
     say(&format!("| --- |{}", " --- |".repeat(attackers.len())));
     for goal in GOALS {
@@ -108,7 +137,9 @@ fn matrix(cells: &[Cell], say: &mut impl FnMut(&str)) {
             cell.map_or("", |cell| cell.outcome.word())
         });
         let words: Vec<&str> = words.collect();
-        say(&format!("| {} | {} |", goal.title, words.join(" | ")));
+        if words.iter().any(|word| !word.is_empty()) {
+            say(&format!("| {} | {} |", goal.title, words.join(" | ")));
+        }
     }
 }
 

@@ -13,13 +13,15 @@ use portcullis_domain::{
     Hash, OrderId, OrderStatus, Price, PrincipalName, Quantity, Reason, Side, StrategyId, Symbol,
     TimeInForce, Timestamp,
 };
+use portcullis_runtime::nats_config::facts_stream_of;
 use portcullis_runtime::policy;
 use portcullis_wire::messages::{
-    Decision, ExecutionReport, Notice, Outcome as Answer, Proposal, RiskPolicy, SignatureRecord,
+    Decision, ExecutionReport, ExecutionStatus, Notice, Outcome as Answer, Proposal, RiskPolicy, SignatureRecord,
     Size, Verdict,
 };
 use portcullis_wire::order_id;
-use portcullis_wire::subjects::{BOOK, PROPOSAL};
+use portcullis_wire::principal::Role;
+use portcullis_wire::subjects::{BOOK, EXECUTION_STATUS, PROPOSAL};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -57,7 +59,6 @@ pub struct Stage {
     pub killed_at: Option<BTreeSet<String>>,
     /// What goes on until the suite is over.
     pub puppets: Vec<Puppet>,
-    provisioner: Thief,
     loot: TempDir,
 }
 
@@ -106,15 +107,11 @@ impl Stage {
         let trader = stack.folder().join("identity/strategy-trader");
         let mut trader = Thief::with(&trader, stack.port("nats"))?;
         trader.listen(&format!("data.bybit.{SYMBOL}.book"))?;
-        let provisioner = stack.folder().join("identity/provisioner");
-        let mut provisioner = Thief::with(&provisioner, stack.port("nats"))?;
-        provisioner.listen("_INBOX.provisioner.>")?;
         Ok(Self {
             stack,
             tail,
             trader,
             puppets: Vec::new(),
-            provisioner,
             policy,
             policy_hash,
             excused: BTreeSet::new(),
@@ -147,6 +144,9 @@ impl Stage {
     /// # Errors
     /// When the log cannot be read.
     pub fn mark(&mut self) -> Result<Mark> {
+        // The server ends a connection that answers no ping.
+        self.trader.forget();
+        self.trader.wire.say(b"")?;
         self.tail.follow()?;
         Ok(Mark {
             at: now(),
@@ -251,7 +251,10 @@ impl Stage {
             codes.contains(&code.as_str()),
             "{way}: {service} refused it as {code}, not as {codes:?}"
         );
-        let (code, at) = (codes.join(" or "), format!("{} at {service}", check_of(&code)));
+        let mut checks: Vec<&str> = codes.iter().map(|code| check_of(code)).collect();
+        checks.dedup();
+        let at = format!("{} at {service}", checks.join(" or "));
+        let code = codes.join(" or ");
         Ok(seen(mark, &entry, way, &at, &code, None).and_seen_by(service))
     }
 
@@ -393,6 +396,21 @@ impl Stage {
         Ok((id, mark.ms()))
     }
 
+    /// Execution's account of itself, as operators read it.
+    ///
+    /// # Errors
+    /// When it says nothing.
+    pub fn account(&self) -> Result<ExecutionStatus> {
+        let mut operator = self.steal("operator-dev")?;
+        operator.listen(EXECUTION_STATUS.row.pattern)?;
+        let mut verifier = operator.verifier();
+        let account = operator.hear(PATIENCE, |heard| {
+            let opened = verifier.open(&EXECUTION_STATUS, &heard.subject, &heard.bytes, now());
+            Some(opened.ok()?.either().message().clone())
+        })?;
+        account.context("execution's account")
+    }
+
     /// An order as the exchange has it.
     ///
     /// # Errors
@@ -415,14 +433,23 @@ impl Stage {
         Ok(orders.context("orders of the exchange")?.clone())
     }
 
-    /// How many facts the stream has ever got, and still has.
+    /// How many facts of execution's the stream has.
     ///
     /// # Errors
     /// When the server does not say.
     pub fn facts_in_stream(&mut self) -> Result<u64> {
-        let (question, inbox) = ("$JS.API.STREAM.INFO.FACTS", "_INBOX.provisioner.stage");
-        self.provisioner.publish_for_reply(question, inbox, b"")?;
-        let answer = self.provisioner.hear(PATIENCE, |heard| {
+        let stream = facts_stream_of(Role::Execution);
+        let (question, inbox) = (
+            format!("$JS.API.STREAM.INFO.{stream}"),
+            "_INBOX.provisioner.stage",
+        );
+        // A connection of its own each time: an idle one is closed by the server.
+        let folder = self.stack.folder().join("identity/provisioner");
+        let mut provisioner = Thief::with(&folder, self.stack.port("nats"))?;
+        provisioner.listen("_INBOX.provisioner.>")?;
+        let said = provisioner.publish_for_reply(&question, inbox, b"")?;
+        ensure!(said.errors.is_empty(), "{question}: {:?}", said.errors);
+        let answer = provisioner.hear(PATIENCE, |heard| {
             let answer: Value = serde_json::from_slice(&heard.bytes).ok()?;
             answer.pointer("/state/messages")?.as_u64()
         })?;

@@ -19,7 +19,7 @@ use portcullis_wire::messages::Message;
 use portcullis_wire::principal::{Principal, Role};
 use portcullis_wire::subjects::{Subject, TABLE};
 use portcullis_wire::{
-    ContentKey, Context, Epoch, Header, KeyRing, LinkKey, Realm, Sealed, Sealer, Verifier,
+    ContentKey, Context, Epoch, Header, KeyRing, LinkKey, Realm, Sealed, Sealer, Signer, Verifier,
 };
 
 use crate::wire::{Heard, Login, Said, Wire, poll};
@@ -101,7 +101,14 @@ impl Thief {
     /// # Errors
     /// When the bundle is none, or the server does not take it.
     pub fn with(folder: &Path, port: u16) -> Result<Self> {
-        let identity = Identity::load(folder).context("open the stolen bundle")?;
+        let mut identity = Identity::load(folder).context("open the stolen bundle")?;
+        // A thief's clock says what it likes: every key seals at any time.
+        let bundle = Bundle::open(folder)?;
+        let mut ring = bundle.ring();
+        for held in bundle.links() {
+            ring.insert(held.link, Epoch::lasting(held.epoch.number), &held.key);
+        }
+        identity.ring = ring;
         let wire = Transport::read(folder)?.connect(port)?;
         let boot = now().0;
         let sealer = Sealer::new(identity.realm, identity.name, boot, identity.ring.clone());
@@ -311,6 +318,7 @@ pub fn forge<P: Principal, M: Message>(
     for link in links(&development_roster()) {
         ring.insert(link, Epoch::lasting(1), &LinkKey::from_bytes([0x66; 32]));
     }
+    ring.sign_with(Signer::from_seed(&[0x44; 32]));
     let source = PrincipalName::new(source)?;
     let mut sealer = Sealer::new(Realm::new("dev")?, source, now().0, ring);
     Ok(sealer.seal(subject, name, message, context(now())?)?)

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 use audit::verify::{OwnedEntry, read_unsealed};
 use audit_core::{Entry, HASHES_LENGTH, Kind, RECORD_HEAD_LENGTH, RECORD_LENGTH_MAX};
 use portcullis_domain::{Hash, Order, OrderId};
-use portcullis_wire::messages::{Permit, PermitTaken};
-use portcullis_wire::subjects::PERMIT_TAKEN;
+use portcullis_wire::messages::{Outcome, Permit, PermitTaken, Verdict};
+use portcullis_wire::subjects::{PERMIT_TAKEN, VERDICT};
 
 /// Follows the log. The chain is checked once, at the end of everything.
 pub struct Tail {
@@ -80,8 +80,7 @@ impl Tail {
 
     fn take(&mut self, entry: &Entry<'_>) {
         if entry.kind == Kind::Fact
-            && entry.subject == PERMIT_TAKEN.row.pattern
-            && let Some(order) = permitted(entry.content)
+            && let Some(order) = permitted_by(entry)
         {
             self.permits.insert(order.id, order);
         }
@@ -151,7 +150,22 @@ fn is_segment(path: &std::path::Path) -> bool {
     name.is_some_and(|name| name.starts_with("segment-") && name.ends_with(".log"))
 }
 
-/// The order inside the permit inside a fact.
+/// The order that a fact says was permitted: risk-guard with its verdict, or execution with the permit
+/// that it took.
+fn permitted_by(fact: &Entry<'_>) -> Option<Order> {
+    if fact.subject == PERMIT_TAKEN.row.pattern {
+        return permitted(fact.content);
+    }
+    if !VERDICT.row.matches(fact.subject) {
+        return None;
+    }
+    let (_, verdict) = read_unsealed::<Verdict>(fact.content).ok()?;
+    let passed = verdict.outcome == Outcome::Passed;
+    let order = passed.then_some(verdict.order_frame)?;
+    Some(read_unsealed::<Order>(&order).ok()?.1)
+}
+
+/// The order inside the permit inside execution's fact that it took it.
 #[must_use]
 pub fn permitted(fact: &[u8]) -> Option<Order> {
     let (_, taken) = read_unsealed::<PermitTaken>(fact).ok()?;

@@ -1,7 +1,7 @@
 //! Attackers that hold more than one bundle, or the bus server itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use portcullis_runtime::identity::{Bundle, BundleLink};
@@ -9,12 +9,15 @@ use portcullis_runtime::identity::{Bundle, BundleLink};
 use crate::goals::{Phase, pairs, server as server_goals};
 use crate::outcome::Outcome;
 use crate::server::Server;
-use crate::stage::Stage;
+use crate::stage::{Stage, book_subject};
 use crate::stolen::Thief;
 use crate::suite::{Cell, Selection};
 
 /// What a name in a team stands for.
 const BUNDLES: &[(&str, &str)] = &[("strategy", "strategy-sample"), ("operator", "operator-dev")];
+/// Who has to work before whom.
+const STARTING_ORDER: &[&str] =
+    &["audit", "market-data", "signer", "risk-guard", "execution", "brain"];
 /// The member that is no bundle.
 pub const SERVER: &str = "nats-server";
 
@@ -94,12 +97,33 @@ impl Team<'_> {
     pub fn make_honest(&mut self) -> Result<()> {
         if let Some(server) = &mut self.server {
             server.let_pass()?;
+            rejoin(self.stage)?;
         }
-        for service in std::mem::take(&mut self.taken) {
-            self.stage.reinstate(service)?;
+        let taken = std::mem::take(&mut self.taken);
+        let again = STARTING_ORDER.iter().filter(|service| taken.contains(*service));
+        for service in again {
+            self.stage.restart(service)?;
+        }
+        if !taken.is_empty() {
+            self.stage.stack.wait_until_trading(Duration::from_secs(60));
+        }
+        // The real ones have newer starts now.
+        for thief in self.thieves.values_mut() {
+            thief.begin();
         }
         Ok(())
     }
+}
+
+/// The trader's connection may have ended when the server took another configuration.
+///
+/// # Errors
+/// When it cannot join again.
+pub fn rejoin(stage: &mut Stage) -> Result<()> {
+    let bundle = stage.stack.folder().join("identity/strategy-trader");
+    stage.trader = Thief::with(&bundle, stage.stack.port("nats"))?;
+    stage.trader.listen(&book_subject())?;
+    Ok(())
 }
 
 /// The bundle that a name in a team stands for.
@@ -162,6 +186,9 @@ pub fn run(
                 took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             };
             progress(&cell);
+            if phase == Phase::Trading && cell.outcome.is_red() {
+                team.make_honest()?;
+            }
             done.push(cell);
         }
         if phase == Phase::Trading {
@@ -169,6 +196,7 @@ pub fn run(
         }
         if let Some(server) = team.server.take() {
             server.give_back()?;
+            rejoin(team.stage)?;
         }
     }
     Ok(done)
@@ -180,6 +208,7 @@ fn gather<'a>(stage: &'a mut Stage, attacker: &str) -> Result<Team<'a>> {
     for name in attacker.split('+') {
         if name == SERVER {
             server = Some(Server::take(stage)?);
+            rejoin(stage)?;
         } else {
             thieves.insert(name.to_owned(), stage.steal(bundle_of(name))?);
         }

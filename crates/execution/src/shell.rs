@@ -112,7 +112,6 @@ pub(crate) struct Shell {
     pub(crate) written: mpsc::Sender<Written>,
     pub(crate) venue: Venue,
     pub(crate) stories: BTreeMap<OrderId, Story>,
-    pub(crate) audit_key: Option<portcullis_wire::Verifying>,
     pub(crate) control: Inbox,
     pub(crate) market: Inbox,
     pub(crate) orders: Inbox,
@@ -196,8 +195,7 @@ impl Shell {
             };
             PrivateStream::start(StreamSettings::new(config.stream.clone()), login)?
         };
-        let audit_key = service.identity().trust.audit;
-        if audit_key.is_none() {
+        if service.identity().trust.audit.is_none() {
             tracing::error!("no key of audit is trusted: no receipt will count, nothing is traded");
         }
 
@@ -211,7 +209,6 @@ impl Shell {
             written,
             venue,
             stories: BTreeMap::new(),
-            audit_key,
             control,
             market,
             orders,
@@ -441,10 +438,14 @@ impl Shell {
             let Some(received) = self.service.open(&RECEIPT, raw) else {
                 return Ok(());
             };
-            let (Some(verified), Some(key)) = (received.fresh(), &self.audit_key) else {
+            let Some(verified) = received.fresh() else {
                 return Ok(());
             };
-            match verified.message().verify(key) {
+            let identity = self.service.identity();
+            let receipt = identity
+                .trust
+                .verify(&verified.source(), verified.message());
+            match receipt {
                 Ok(receipt) => self.step(Input::Receipt(receipt)).await,
                 Err(error) => {
                     tracing::error!(

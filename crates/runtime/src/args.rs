@@ -15,7 +15,12 @@ pub struct ServiceArgs {
     pub identity: PathBuf,
 
     /// File with the key of the identity's bundle, in place of the one beside it
-    #[arg(long, value_name = "FILE", env = "PORTCULLIS_IDENTITY_KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PORTCULLIS_IDENTITY_KEY",
+        hide_env_values = true
+    )]
     pub identity_key: Option<PathBuf>,
 
     /// Folder for what the service must remember (mode 0700, made if missing)

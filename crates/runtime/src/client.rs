@@ -12,7 +12,7 @@ use bytes::Bytes;
 use portcullis_domain::{EnvelopeId, Hash, Order, PrincipalName, Span, Timestamp};
 use portcullis_wire::messages::{Message, Notice, Permit};
 use portcullis_wire::principal::{Principal, Role};
-use portcullis_wire::subjects::{Row, Secrecy, Subject};
+use portcullis_wire::subjects::{Protection, Row, Subject};
 use portcullis_wire::{
     ContentKey, Context, Header, Received, Refusal, Sealed, Sealer, Text, Verified, Verifier,
 };
@@ -509,7 +509,7 @@ impl Sealing {
             Some(cause) => Context::caused_by(now, id, cause),
             None => Context::first(now, id),
         };
-        if subject.row.secrecy == Secrecy::Confidential {
+        if subject.row.protection == Protection::Confidential {
             let key = self.random.bytes32().map_err(BusError::Random)?;
             context.content_key = Some(ContentKey::from_random(key));
         }

@@ -27,8 +27,8 @@ use portcullis_wire::principal::Role;
 use portcullis_wire::{KeyRing, Realm, Signed, SignedError, Signer, Verifying};
 use zeroize::Zeroizing;
 
-pub use bundle::{BUNDLE_FILE, BUNDLE_KEY_FILE, Bundle, BundleLink};
 pub(crate) use bundle::Transport;
+pub use bundle::{BUNDLE_FILE, BUNDLE_KEY_FILE, Bundle, BundleLink};
 pub use key_file::{KEY_PATH_VARIABLE, REALM_KEY_PATH_VARIABLE, is_production};
 
 use crate::Clock;
@@ -94,7 +94,9 @@ pub enum IdentityError {
     #[error("environment variable {0} holds a secret, which production does not allow")]
     Environment(String),
     /// In production nothing starts with keys beyond their age.
-    #[error("{what} of {name} is at {percent} % of its life, and production takes no more than {AGE_LIMIT_PERCENT} %")]
+    #[error(
+        "{what} of {name} is at {percent} % of its life, and production takes no more than {AGE_LIMIT_PERCENT} %"
+    )]
     TooOld {
         /// Whose.
         name: PrincipalName,
@@ -211,11 +213,7 @@ impl Trust {
 
     fn of(bundle: &Bundle, now: Timestamp) -> Self {
         let mut trust = Self::default();
-        let mut counting: Vec<_> = bundle
-            .trust
-            .iter()
-            .filter(|trusted| trusted.until.is_none_or(|until| now < until))
-            .collect();
+        let mut counting: Vec<_> = bundle.trusted_at(now).collect();
         // The key that its author uses at present last, so that it takes the place of the others.
         counting.sort_by_key(|trusted| (trusted.from <= now, trusted.from));
         for trusted in counting {
@@ -353,7 +351,11 @@ impl Identity {
         for age in identity.ages() {
             let percent = age.percent(now);
             if percent >= AGE_WARNING_PERCENT {
-                tracing::warn!(what = age.what, percent, "keys are near the end of their life");
+                tracing::warn!(
+                    what = age.what,
+                    percent,
+                    "keys are near the end of their life"
+                );
             }
             if percent > AGE_LIMIT_PERCENT && is_production(bundle.realm) {
                 return Err(IdentityError::TooOld {
@@ -378,7 +380,7 @@ impl Identity {
         Ok(Self {
             realm: bundle.realm,
             name: bundle.name,
-            ring: bundle.ring(),
+            ring: bundle.ring_at(now),
             trust: Trust::of(bundle, now),
             signing: signing.map(|signing| Signer::from_seed(&signing.seed)),
             certificate_age: Age {

@@ -161,9 +161,18 @@ mod tests {
     fn another_key_context_lead_or_kind_is_refused() {
         let file = sealed();
         let other = |key: u8, lead, context| KIND.open(&[key; 32], lead, context, &file);
-        assert_eq!(other(8, 4, b"context").unwrap_err(), SealedFileError::Closed);
-        assert_eq!(other(7, 4, b"contexT").unwrap_err(), SealedFileError::Closed);
-        assert_eq!(other(7, 3, b"context").unwrap_err(), SealedFileError::Closed);
+        assert_eq!(
+            other(8, 4, b"context").unwrap_err(),
+            SealedFileError::Closed
+        );
+        assert_eq!(
+            other(7, 4, b"contexT").unwrap_err(),
+            SealedFileError::Closed
+        );
+        assert_eq!(
+            other(7, 3, b"context").unwrap_err(),
+            SealedFileError::Closed
+        );
         let kind = SealedFile { version: 4, ..KIND };
         let opened = kind.open(&KEY, 4, b"context", &file);
         assert_eq!(opened.unwrap_err(), SealedFileError::Format);

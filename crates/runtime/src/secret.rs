@@ -145,7 +145,10 @@ pub(crate) fn read_credential_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, Se
         let of_root = metadata.uid() == 0 && metadata.gid() == 0 && metadata.mode() & 0o037 == 0;
         of_root || !file::is_open_to_others(metadata)
     };
-    hex_key(path, &read_secret_where(path, HEX_KEY_LENGTH_MAX, is_closed)?)
+    hex_key(
+        path,
+        &read_secret_where(path, HEX_KEY_LENGTH_MAX, is_closed)?,
+    )
 }
 
 fn hex_key(path: &Path, bytes: &[u8]) -> Result<Zeroizing<[u8; 32]>, SecretError> {

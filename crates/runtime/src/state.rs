@@ -153,7 +153,8 @@ impl StateDir {
             Err(cause) => return Err(boot_error(cause)),
         };
         // After the largest number there is no larger one, and the same one again is never right.
-        let after = u64::checked_add(last, 1).ok_or_else(|| StateError::BootDamaged(path.clone()))?;
+        let after =
+            u64::checked_add(last, 1).ok_or_else(|| StateError::BootDamaged(path.clone()))?;
         let next = Clock::system().now().0.max(after);
         file::replace(&path, format!("{next}\n").as_bytes()).map_err(boot_error)?;
         Ok(next)

@@ -2,7 +2,6 @@
 //! is carried on.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a test fails by panicking, in its helpers too"
 )]
 
@@ -14,7 +13,9 @@ use std::time::Duration;
 use portcullis_domain::{PrincipalName, Span, Timestamp};
 use portcullis_runtime::Clock;
 use portcullis_runtime::identity::make;
-use portcullis_runtime::identity::store::{EpochState, Facts, Inventory, Rotation, Store, StoreError};
+use portcullis_runtime::identity::store::{
+    EpochState, Facts, Inventory, Rotation, Store, StoreError,
+};
 use portcullis_runtime::identity::{Bundle, Identity};
 use portcullis_runtime::nats_config::{certificate_pin, development_roster, principals};
 use portcullis_runtime::sealed_file::SealedFileError;
@@ -39,11 +40,17 @@ fn bundle(identities: &Path, name: &str) -> Bundle {
 /// The epochs of all links of a bundle: number, from when it seals, when it retires.
 fn epochs(bundle: &Bundle) -> BTreeSet<(u32, Timestamp, Option<Timestamp>)> {
     let epochs = bundle.links().iter().map(|held| held.epoch);
-    epochs.map(|epoch| (epoch.number, epoch.seals_from, epoch.retires_at)).collect()
+    epochs
+        .map(|epoch| (epoch.number, epoch.seals_from, epoch.retires_at))
+        .collect()
 }
 
 fn numbers(bundle: &Bundle) -> BTreeSet<u32> {
-    bundle.links().iter().map(|held| held.epoch.number).collect()
+    bundle
+        .links()
+        .iter()
+        .map(|held| held.epoch.number)
+        .collect()
 }
 
 const SLOW: Rotation = Rotation {
@@ -61,7 +68,10 @@ const AT_ONCE: Rotation = Rotation {
 fn after_a_rotation_everybody_holds_both_epochs_with_the_same_moments() {
     let (_folder, identities) = made();
     let before = bundle(&identities, "brain");
-    let changed = Store::open(&identities, None).unwrap().rotate(SLOW).unwrap();
+    let changed = Store::open(&identities, None)
+        .unwrap()
+        .rotate(SLOW)
+        .unwrap();
     assert_eq!(changed.epoch, Some(2));
     assert_eq!(changed.used_from.plus(SLOW.overlap), changed.earlier_until);
     assert!(!changed.server && !changed.carried_on);
@@ -77,17 +87,34 @@ fn after_a_rotation_everybody_holds_both_epochs_with_the_same_moments() {
     let after = bundle(&identities, "brain");
     assert_eq!(after.links().len(), 2 * before.links().len());
     let held = |bundle: &Bundle, epoch| -> BTreeMap<_, _> {
-        let of = bundle.links().iter().filter(|held| held.epoch.number == epoch);
+        let of = bundle
+            .links()
+            .iter()
+            .filter(|held| held.epoch.number == epoch);
         of.map(|held| (held.link, *held.key.expose())).collect()
     };
-    assert_eq!(held(&after, 1), held(&before, 1), "the first epoch's keys stay");
+    assert_eq!(
+        held(&after, 1),
+        held(&before, 1),
+        "the first epoch's keys stay"
+    );
     let shared = held(&after, 2);
     let other = held(&bundle(&identities, "execution"), 2);
-    let common: Vec<_> = shared.iter().filter(|(link, _)| other.contains_key(link)).collect();
+    let common: Vec<_> = shared
+        .iter()
+        .filter(|(link, _)| other.contains_key(link))
+        .collect();
     assert!(!common.is_empty());
-    assert!(common.iter().all(|(link, key)| other.get(link) == Some(key)));
+    assert!(
+        common
+            .iter()
+            .all(|(link, key)| other.get(link) == Some(key))
+    );
     let old_keys: BTreeSet<_> = held(&before, 1).into_values().collect();
-    assert!(shared.values().all(|key| !old_keys.contains(key)), "a new root");
+    assert!(
+        shared.values().all(|key| !old_keys.contains(key)),
+        "a new root"
+    );
     assert_eq!(before.nkey_seed(), after.nkey_seed());
 }
 
@@ -97,13 +124,22 @@ fn what_is_retired_is_forgotten_by_all_but_audit() {
     let mut store = Store::open(&identities, None).unwrap();
     store.rotate(AT_ONCE).unwrap();
     store.rotate(SLOW).unwrap();
-    assert_eq!(numbers(&bundle(&identities, "execution")), BTreeSet::from([1, 2, 3]));
+    assert_eq!(
+        numbers(&bundle(&identities, "execution")),
+        BTreeSet::from([1, 2, 3])
+    );
     for held in bundle(&identities, "execution").links() {
         let is_towards_audit = held.link.audience == name("audit");
         assert!(held.epoch.number > 1 || is_towards_audit, "{:?}", held.link);
     }
-    assert_eq!(numbers(&bundle(&identities, "brain")), BTreeSet::from([1, 2, 3]));
-    assert_eq!(numbers(&bundle(&identities, "audit")), BTreeSet::from([1, 2, 3]));
+    assert_eq!(
+        numbers(&bundle(&identities, "brain")),
+        BTreeSet::from([1, 2, 3])
+    );
+    assert_eq!(
+        numbers(&bundle(&identities, "audit")),
+        BTreeSet::from([1, 2, 3])
+    );
 }
 
 #[test]
@@ -130,27 +166,51 @@ fn what_was_interrupted_between_two_bundles_is_carried_on() {
     fs::create_dir(&obstacle).unwrap();
     let mut store = Store::open(&identities, None).unwrap();
     let error = store.rotate(SLOW).unwrap_err();
-    assert!(matches!(&error, StoreError::Bundle { name, .. } if name.as_str() == "signer"), "{error:?}");
-    assert!(error.next_step().contains("run the same command again"), "{}", error.next_step());
+    assert!(
+        matches!(&error, StoreError::Bundle { name, .. } if name.as_str() == "signer"),
+        "{error:?}"
+    );
+    assert!(
+        error.next_step().contains("run the same command again"),
+        "{}",
+        error.next_step()
+    );
     drop(store);
-    assert_eq!(numbers(&bundle(&identities, "execution")), BTreeSet::from([1, 2]));
+    assert_eq!(
+        numbers(&bundle(&identities, "execution")),
+        BTreeSet::from([1, 2])
+    );
     assert_eq!(numbers(&bundle(&identities, "signer")), BTreeSet::from([1]));
     let inventory = Inventory::read(&identities).unwrap();
-    assert!(inventory.findings[0].what.contains("interrupted"), "{:?}", inventory.findings);
+    assert!(
+        inventory.findings[0].what.contains("interrupted"),
+        "{:?}",
+        inventory.findings
+    );
 
     fs::remove_dir(&obstacle).unwrap();
     let done = bundle(&identities, "execution");
-    let changed = Store::open(&identities, None).unwrap().rotate(SLOW).unwrap();
+    let changed = Store::open(&identities, None)
+        .unwrap()
+        .rotate(SLOW)
+        .unwrap();
     assert!(changed.carried_on);
     assert_eq!(changed.epoch, Some(2));
     for name in principals(&development_roster()) {
         let bundle = bundle(&identities, name.as_str());
         assert_eq!(epochs(&bundle), epochs(&done), "{name}");
     }
-    assert_eq!(bundle(&identities, "execution").made_at, done.made_at, "left alone");
+    assert_eq!(
+        bundle(&identities, "execution").made_at,
+        done.made_at,
+        "left alone"
+    );
     assert_eq!(Inventory::read(&identities).unwrap().findings, []);
     // And then there is nothing left to carry on.
-    let changed = Store::open(&identities, None).unwrap().rotate(SLOW).unwrap();
+    let changed = Store::open(&identities, None)
+        .unwrap()
+        .rotate(SLOW)
+        .unwrap();
     assert_eq!((changed.epoch, changed.carried_on), (Some(3), false));
 }
 
@@ -161,7 +221,9 @@ fn an_interrupted_exchange_of_a_principals_keys_is_carried_on_with_the_same_keys
     fs::create_dir(&obstacle).unwrap();
     let mut store = Store::open(&identities, None).unwrap();
     store.rotate_principal(name("audit")).unwrap_err();
-    let promised = Facts::read(&identities).unwrap().credentials(Clock::system().now());
+    let promised = Facts::read(&identities)
+        .unwrap()
+        .credentials(Clock::system().now());
     drop(store);
     fs::remove_dir(&obstacle).unwrap();
     // Another change does not leave this one behind.
@@ -171,11 +233,15 @@ fn an_interrupted_exchange_of_a_principals_keys_is_carried_on_with_the_same_keys
     let admitted = make::public_nkeys(&identities).unwrap();
     assert_eq!(admitted, promised);
     assert_eq!(admitted[&name("audit")].len(), 2);
-    assert_eq!(numbers(&bundle(&identities, "audit")), BTreeSet::from([1, 2, 3]));
+    assert_eq!(
+        numbers(&bundle(&identities, "audit")),
+        BTreeSet::from([1, 2, 3])
+    );
 }
 
 #[test]
-fn a_principals_new_keys_are_used_when_their_time_comes_and_the_old_ones_count_until_theirs_is_over() {
+fn a_principals_new_keys_are_used_when_their_time_comes_and_the_old_ones_count_until_theirs_is_over()
+ {
     let (_folder, identities) = made();
     let before = Identity::load(&identities.join("audit")).unwrap();
     let old = before.signing.as_ref().unwrap().verifying();
@@ -191,9 +257,16 @@ fn a_principals_new_keys_are_used_when_their_time_comes_and_the_old_ones_count_u
     let audit = name("audit");
     let load = |who: &str| Identity::load(&identities.join(who)).unwrap();
     let keys = || -> Vec<_> { load("execution").trust.keys_of(&audit).collect() };
-    assert_eq!((keys()[0], keys().len()), (old, 2), "both are believed at once");
+    assert_eq!(
+        (keys()[0], keys().len()),
+        (old, 2),
+        "both are believed at once"
+    );
     assert_eq!(load("audit").signing.unwrap().verifying(), old);
-    assert_eq!(bundle(&identities, "audit").nkey_seed(), old_bundle.nkey_seed());
+    assert_eq!(
+        bundle(&identities, "audit").nkey_seed(),
+        old_bundle.nkey_seed()
+    );
     wait_until("the new keys to be used", || {
         load("audit").signing.unwrap().verifying() != old
     });
@@ -204,7 +277,10 @@ fn a_principals_new_keys_are_used_when_their_time_comes_and_the_old_ones_count_u
     let pins = [&old_bundle, &new_bundle].map(|held| certificate_pin(held.certificate_pem()));
     assert_ne!(pins[0], pins[1]);
     let admitted = || make::public_nkeys(&identities).unwrap()[&audit].clone();
-    assert_eq!(admitted().last().map(|held| Some(held.certificate_pin)), Some(pins[1]));
+    assert_eq!(
+        admitted().last().map(|held| Some(held.certificate_pin)),
+        Some(pins[1])
+    );
     wait_until("the old keys to count no more", || keys() == [new]);
     wait_until("the server to be told", || admitted().len() == 1);
 
@@ -240,7 +316,10 @@ fn whoever_is_revoked_leaves_every_bundle_and_the_server() {
         assert!(matches!(again, Err(StoreError::Revoked(_))), "{again:?}");
     }
     let unknown = store.revoke(name("nobody"));
-    assert!(matches!(unknown, Err(StoreError::Unknown(_))), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(StoreError::Unknown(_))),
+        "{unknown:?}"
+    );
     // A later rotation does not bring it back.
     store.rotate(SLOW).unwrap();
     assert!(!identities.join("strategy-trader/bundle.sealed").exists());
@@ -263,7 +342,9 @@ fn in_an_emergency_a_principals_old_keys_are_gone_at_once() {
     let old = Identity::load(&identities.join("operator-dev")).unwrap();
     let old = old.signing.unwrap().verifying();
     let mut store = Store::open(&identities, None).unwrap();
-    store.rotate_principal_as(operator, Rotation::emergency()).unwrap();
+    store
+        .rotate_principal_as(operator, Rotation::emergency())
+        .unwrap();
     let now = Identity::load(&identities.join("operator-dev")).unwrap();
     let new = now.signing.unwrap().verifying();
     assert_ne!(new, old);
@@ -273,7 +354,12 @@ fn in_an_emergency_a_principals_old_keys_are_gone_at_once() {
     assert_eq!(make::public_nkeys(&identities).unwrap()[&operator].len(), 1);
     for held in bundle(&identities, "risk-guard").links() {
         let of_operator = held.link.source == operator || held.link.audience == operator;
-        assert_eq!(held.epoch.number, if of_operator { 2 } else { 1 }, "{:?}", held.link);
+        assert_eq!(
+            held.epoch.number,
+            if of_operator { 2 } else { 1 },
+            "{:?}",
+            held.link
+        );
     }
 }
 
@@ -302,7 +388,10 @@ fn only_the_realms_key_opens_the_store_and_only_one_at_a_time() {
     let other = identities.join("brain/bundle.key");
     let error = Store::open(&identities, Some(&other)).unwrap_err();
     let closed = SealedFileError::Closed;
-    assert!(matches!(error, StoreError::Roots { cause, .. } if cause == closed), "{error:?}");
+    assert!(
+        matches!(error, StoreError::Roots { cause, .. } if cause == closed),
+        "{error:?}"
+    );
     let nowhere = Store::open(&identities.join("none"), None).unwrap_err();
     assert!(matches!(nowhere, StoreError::Missing(_)), "{nowhere:?}");
 }
@@ -317,7 +406,11 @@ fn an_inventory_says_where_each_epoch_is_and_what_grows_old() {
     let inventory = store.inventory();
     let states = inventory.facts.epoch.iter();
     let states: Vec<_> = states.map(|epoch| inventory.epoch_state(epoch)).collect();
-    let expected = [EpochState::Retired, EpochState::Sealing, EpochState::Planned];
+    let expected = [
+        EpochState::Retired,
+        EpochState::Sealing,
+        EpochState::Planned,
+    ];
     assert_eq!(states, expected);
 
     let aged = identities.parent().unwrap().join("aged");

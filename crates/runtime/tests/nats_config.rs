@@ -146,6 +146,38 @@ fn every_user_has_both_halves_of_its_permissions() {
     );
 }
 
+/// A service that may not have all its subscriptions would be deaf on some.
+#[test]
+fn a_large_roster_leaves_room_for_every_subscription() {
+    let strategies = (0..200).map(|n| StrategyId::new(&format!("strategy-{n}")).unwrap());
+    let roster = Roster::new(
+        Realm::new("staging").unwrap(),
+        strategies.collect(),
+        vec![OperatorId::new("alice").unwrap()],
+        vec![Symbol::new("BTCUSDT").unwrap()],
+    )
+    .unwrap();
+    let mut credentials = keys(&development_roster());
+    for name in principals(&roster) {
+        credentials
+            .entry(name)
+            .or_insert_with(|| vec![identity(250)]);
+    }
+    let text = nats_config(&roster, &credentials, &settings()).unwrap();
+    let limit = |text: &str| -> usize {
+        let rest = text.split("max_subscriptions: ").nth(1).unwrap();
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+        digits.parse().unwrap()
+    };
+    let audit = text.split("\n  AUDIT {").nth(1).unwrap();
+    // Four kinds of facts about each strategy.
+    assert!(limit(audit) > 800, "{}", limit(audit));
+    assert!(
+        limit(&text) >= limit(audit),
+        "the server's own limit is lower"
+    );
+}
+
 #[test]
 fn a_principal_has_a_user_for_each_of_its_keys_and_none_when_it_is_revoked() {
     let roster = development_roster();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use portcullis_domain::{KillCause, KillState};
 use portcullis_runtime::exit::Unusable;
+use portcullis_runtime::identity::Trust;
 use portcullis_runtime::{
     BusError, ConfigError, Fault, Identity, Inbox, Journal, JournalError, Latch, Raw, Service,
     ServiceArgs, StartError, StateDir, tracing,
@@ -17,7 +18,7 @@ use portcullis_wire::subjects::{HEARTBEAT, KILL, SIGN};
 use portcullis_wire::{Received, Text};
 use signer::custody::{Custody, CustodyError, KeySource, VENUE_SECRET};
 use signer_core::{EnclosedPermit, Engine, Input};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::Config;
@@ -88,6 +89,7 @@ struct Shell {
     engine: Engine,
     latch: Latch,
     journal: Journal,
+    trust: watch::Receiver<Trust>,
 }
 
 impl Shell {
@@ -99,6 +101,8 @@ impl Shell {
     ) -> Result<Self, SignerError> {
         let latch = Latch::open(state);
         let kept = Journal::keep(state, JOURNAL, &latch).map_err(SignerError::Journal)?;
+        // Watched before it is read, so that no change falls in between.
+        let trust = service.trust();
         let identity = service.identity();
         let core = signer_core::Config {
             realm: identity.realm,
@@ -114,6 +118,7 @@ impl Shell {
             engine,
             latch,
             journal: kept.journal,
+            trust,
         })
     }
 
@@ -188,6 +193,10 @@ impl Shell {
         let Some(kill) = self.service.open(&KILL, raw) else {
             return Ok(());
         };
+        if self.trust.has_changed().unwrap_or(false) {
+            let operators = self.trust.borrow_and_update().operators.clone();
+            self.engine.set_operators(operators);
+        }
         let effects = self
             .engine
             .step(self.service.now(), Input::Kill(kill.either()))?;

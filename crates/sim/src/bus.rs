@@ -3,7 +3,7 @@
 use portcullis_wire::messages::Message;
 use portcullis_wire::principal::{Principal, Role};
 use portcullis_wire::subjects::{Delivery, Row, Subject};
-use portcullis_wire::{Context, Header, Refusal, Sealed};
+use portcullis_wire::{ContentKey, Context, Header, Refusal, Sealed};
 
 use crate::cast::{Outgoing, Who};
 use crate::settings::Broken;
@@ -20,10 +20,14 @@ impl World {
         cause: Option<&Header>,
     ) -> Sealed {
         let (now, id) = (self.clock(from), self.fresh_id());
-        let context = match cause {
+        let mut context = match cause {
             Some(cause) => Context::caused_by(now, id, cause),
             None => Context::first(now, id),
         };
+        // Different for every message, as a random one would be, and the same in every replay.
+        let mut secret = [0xc0; 32];
+        secret[..16].copy_from_slice(&id.0);
+        context.content_key = Some(ContentKey::from_random(secret));
         let sealed = self.seat(from).sealer.seal(subject, name, message, context);
         sure(sealed, "seal")
     }

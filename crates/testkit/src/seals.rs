@@ -107,6 +107,10 @@ impl World {
                 );
             }
         }
+        ring.sign_with(self.signing(name.as_str()));
+        for author in &self.names {
+            ring.trust(*author, self.verifying(author.as_str()));
+        }
         ring
     }
 

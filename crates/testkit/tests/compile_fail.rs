@@ -8,6 +8,7 @@
 //! After a change of the code that a reason quotes,
 //! `TRYBUILD=overwrite cargo nextest run -p portcullis-testkit --test compile_fail` writes what the
 //! compiler says now. Read the difference before it is committed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,7 +38,7 @@ mod corrected {
 }
 
 /// A correction replaces at most so many lines of the offence.
-const LINES_CORRECTED_MAX: usize = 5;
+const LINES_CORRECTED_MAX: usize = 8;
 
 #[test]
 fn what_must_not_compile_does_not_for_the_reason_beside_it() {

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -11,6 +12,8 @@ use hmac::{Hmac, KeyInit};
 use portcullis_domain::{IdError, Label, PrincipalName, Span, Timestamp};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::signed::{Signer, Verifying};
 
 /// The name of a deployment (`dev`, `staging`, `prod` …): keys of one open nothing of another.
 pub type Realm = Label<16>;
@@ -185,10 +188,12 @@ pub(crate) struct Keyed {
     pub body_key: Zeroizing<[u8; 32]>,
 }
 
-/// The link keys that one principal holds.
+/// The keys that one principal holds: of its links, its own to sign with, and others' public ones.
 #[derive(Clone, Default)]
 pub struct KeyRing {
     keys: BTreeMap<Link, Vec<Keyed>>,
+    author: Option<Arc<Signer>>,
+    authors: BTreeMap<PrincipalName, Vec<Verifying>>,
 }
 
 impl fmt::Debug for KeyRing {
@@ -221,6 +226,24 @@ impl KeyRing {
         epochs.retain(|held| held.epoch.number != epoch.number);
         epochs.push(keyed);
         epochs.sort_by_key(|held| held.epoch.number);
+    }
+
+    /// What this principal signs with, where its messages are signed.
+    pub fn sign_with(&mut self, author: Signer) {
+        self.author = Some(Arc::new(author));
+    }
+
+    /// Adds a key that an author signs with; while one is exchanged there are two.
+    pub fn trust(&mut self, author: PrincipalName, key: Verifying) {
+        self.authors.entry(author).or_default().push(key);
+    }
+
+    pub(crate) fn author(&self) -> Option<&Signer> {
+        self.author.as_deref()
+    }
+
+    pub(crate) fn keys_of(&self, author: &PrincipalName) -> &[Verifying] {
+        self.authors.get(author).map_or(&[], Vec::as_slice)
     }
 
     /// Every link that a key is held for.

@@ -16,6 +16,7 @@
 extern crate alloc;
 
 pub mod agreement;
+mod author;
 pub mod codec;
 mod confidential;
 mod frame;

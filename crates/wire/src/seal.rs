@@ -7,13 +7,14 @@ use alloc::vec::Vec;
 use hmac::Mac;
 use portcullis_domain::{EnvelopeId, PrincipalName, Timestamp};
 
+use crate::author;
 use crate::codec::{self, CodecError};
 use crate::confidential::{self, ContentKey};
 use crate::frame::{BODY_LENGTH_MAX, Frame, Header, SEALS_MAX, covered};
 use crate::keys::{KeyRing, Keyed, Link, Realm};
 use crate::messages::Message;
 use crate::principal::Principal;
-use crate::subjects::{Secrecy, Subject};
+use crate::subjects::{Protection, Subject};
 
 /// Why a message could not be sealed.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,9 @@ pub enum SealError {
     /// It is for its addressees' eyes only, and there is no key to encrypt it with.
     #[error("no content key for {0}")]
     NoContentKey(&'static str),
+    /// Its readers want its author's signature, and there is no key to sign it with.
+    #[error("no signing key for {0}")]
+    NoSigningKey(&'static str),
     /// Header or frame would be larger than the format allows.
     #[error("frame for {0} would be too large")]
     TooLarge(&'static str),
@@ -152,9 +156,10 @@ impl Sealer {
             kind: M::KIND,
             cause,
         })?;
-        let room = match row.secrecy {
-            Secrecy::Readable => BODY_LENGTH_MAX,
-            Secrecy::Confidential => {
+        let room = match row.protection {
+            Protection::Sealed => BODY_LENGTH_MAX,
+            Protection::Signed => BODY_LENGTH_MAX.saturating_sub(author::OVERHEAD),
+            Protection::Confidential => {
                 BODY_LENGTH_MAX.saturating_sub(confidential::overhead(SEALS_MAX))
             }
         };
@@ -210,12 +215,18 @@ impl Sealer {
         let header = header
             .write()
             .map_err(|_| SealError::TooLarge(row.pattern))?;
-        let body = match (row.secrecy, &context.content_key) {
-            (Secrecy::Readable, _) => body,
-            (Secrecy::Confidential, None) => return Err(SealError::NoContentKey(row.pattern)),
-            (Secrecy::Confidential, Some(key)) => {
-                confidential::close(&body, key, &header, context.id, &keys)
-                    .map_err(|_| SealError::TooLarge(row.pattern))?
+        let too_large = |_| SealError::TooLarge(row.pattern);
+        let body = match row.protection {
+            Protection::Sealed => body,
+            Protection::Signed => {
+                let author = self.ring.author();
+                let author = author.ok_or(SealError::NoSigningKey(row.pattern))?;
+                author::close(&body, &header, author).map_err(too_large)?
+            }
+            Protection::Confidential => {
+                let key = context.content_key.as_ref();
+                let key = key.ok_or(SealError::NoContentKey(row.pattern))?;
+                confidential::close(&body, key, &header, context.id, &keys).map_err(too_large)?
             }
         };
         let seals: Vec<(&str, [u8; 32])> = keys

@@ -71,6 +71,10 @@ impl Signer {
         Verifying(self.0.verifying_key())
     }
 
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> [u8; 64] {
+        self.0.sign(bytes).to_bytes()
+    }
+
     /// Signs a content.
     ///
     /// # Errors
@@ -99,6 +103,12 @@ impl Verifying {
         VerifyingKey::from_bytes(bytes)
             .map(Self)
             .map_err(|_| SignedError::Signature)
+    }
+
+    /// Strict verification: no malleable forms.
+    pub(crate) fn verifies(&self, bytes: &[u8], signature: &[u8; 64]) -> bool {
+        let signature = Signature::from_bytes(signature);
+        self.0.verify_strict(bytes, &signature).is_ok()
     }
 
     /// The 32 bytes of the public key.

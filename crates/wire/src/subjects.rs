@@ -29,13 +29,16 @@ pub enum Delivery {
     Stream,
 }
 
-/// Who can read what travels on a subject.
+/// How the body of a message is kept, beyond the seals that every message has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secrecy {
-    /// Whoever sees the bytes: sealed, not encrypted, so that it can be looked at on the bus.
-    Readable,
-    /// Its addressees alone: encrypted with AES-256-GCM under a key of each link.
+pub enum Protection {
+    /// Sealed, not encrypted, so that it can be looked at on the bus.
+    Sealed,
+    /// Only its addressees can read it: encrypted with AES-256-GCM under a key of each link.
     Confidential,
+    /// Many rely on it, so its author signs it with Ed25519 too: who can check a seal can forge it,
+    /// and who has an epoch's root every seal, but nobody else the signature.
+    Signed,
 }
 
 /// What the variable place of a subject names.
@@ -64,8 +67,8 @@ pub struct Row {
     pub enclosed_for: &'static [Role],
     /// How it is delivered.
     pub delivery: Delivery,
-    /// Who can read it.
-    pub secrecy: Secrecy,
+    /// How its body is kept.
+    pub protection: Protection,
     /// What the variable place names.
     pub variable: Variable,
     /// How long a message is valid from its seal.
@@ -162,7 +165,7 @@ impl Row {
 macro_rules! subjects {
     ($($(#[$doc:meta])* $constant:ident: $publisher:ident => $message:ty, $pattern:literal,
         to [$($subscriber:ident),*], enclosed for [$($reader:ident),*],
-        $delivery:ident, $secrecy:ident, $variable:ident, $lifetime:expr;)*) => {
+        $delivery:ident, $protection:ident, $variable:ident, $lifetime:expr;)*) => {
         $(
             $(#[$doc])*
             pub const $constant: Subject<$publisher, $message> = Subject {
@@ -173,7 +176,7 @@ macro_rules! subjects {
                     subscribers: &[$(Role::$subscriber),*],
                     enclosed_for: &[$(Role::$reader),*],
                     delivery: Delivery::$delivery,
-                    secrecy: Secrecy::$secrecy,
+                    protection: Protection::$protection,
                     variable: Variable::$variable,
                     lifetime: $lifetime,
                 },
@@ -196,95 +199,95 @@ const LIVE: Span = Span::from_secs(5);
 subjects! {
     /// A strategy proposes, on a subject of its own, so that one strategy's flood is not another's.
     PROPOSAL: Strategy => Proposal, "cmd.brain.propose.*",
-        to [Brain], enclosed for [], Core, Readable, Strategy, ORDER_LIFETIME;
+        to [Brain], enclosed for [], Core, Sealed, Strategy, ORDER_LIFETIME;
     /// The brain's order, for risk-guard to judge.
     ORDER: Brain => Order, "cmd.risk-guard.evaluate",
-        to [RiskGuard], enclosed for [Execution, Signer], Core, Readable, None, ORDER_LIFETIME;
+        to [RiskGuard], enclosed for [Execution, Signer], Core, Sealed, None, ORDER_LIFETIME;
     /// Risk-guard's permit around the brain's order.
     PERMIT: RiskGuard => Permit, "cmd.execution.execute",
-        to [Execution], enclosed for [Signer], Core, Readable, None, ORDER_LIFETIME;
+        to [Execution], enclosed for [Signer], Core, Sealed, None, ORDER_LIFETIME;
     /// Execution asks for one signature.
     SIGN: Execution => SignRequest, "cmd.signer.sign",
-        to [Signer], enclosed for [], Core, Readable, None, ORDER_LIFETIME;
+        to [Signer], enclosed for [], Core, Sealed, None, ORDER_LIFETIME;
     /// The signer's answer.
     SIGNATURE: Signer => SignResponse, "cmd.execution.signature",
-        to [Execution], enclosed for [], Core, Readable, None, ORDER_LIFETIME;
+        to [Execution], enclosed for [], Core, Sealed, None, ORDER_LIFETIME;
     /// Audit's proof that a permit is on record.
     RECEIPT: Audit => Signed<Receipt>, "cmd.execution.receipt",
-        to [Execution], enclosed for [], Core, Readable, None, ORDER_LIFETIME;
+        to [Execution], enclosed for [], Core, Sealed, None, ORDER_LIFETIME;
     /// An operator stops everything.
     KILL: Operator => Signed<Kill>, "ops.kill",
-        to [RiskGuard, Execution, Signer], enclosed for [], Core, Readable, None, Span::from_secs(60);
+        to [RiskGuard, Execution, Signer], enclosed for [], Core, Sealed, None, Span::from_secs(60);
 
     /// Risk-guard's licence to trade: older than 1 s means no new order, older than 5 s means
     /// cancel everything.
     HEARTBEAT: RiskGuard => Heartbeat, "evt.risk-guard.heartbeat",
-        to [Execution, Signer, Brain, Operator], enclosed for [], Core, Readable, None, LIVE;
+        to [Execution, Signer, Brain, Operator], enclosed for [], Core, Signed, None, LIVE;
     /// What became of a proposal.
     DECISION: Brain => Decision, "evt.brain.decision.*",
-        to [Audit, Operator, Strategy], enclosed for [], Stream, Readable, Strategy, FACT_LIFETIME;
+        to [Audit, Operator, Strategy], enclosed for [], Stream, Sealed, Strategy, FACT_LIFETIME;
     /// What risk-guard said to an order.
     VERDICT: RiskGuard => Verdict, "evt.risk-guard.verdict.*",
-        to [Audit, Brain, Operator, Strategy], enclosed for [], Stream, Readable, Strategy, FACT_LIFETIME;
+        to [Audit, Brain, Operator, Strategy], enclosed for [], Stream, Sealed, Strategy, FACT_LIFETIME;
     /// Execution took a permit; audit answers with a receipt.
     PERMIT_TAKEN: Execution => PermitTaken, "evt.execution.permit",
-        to [Audit], enclosed for [], Stream, Readable, None, FACT_LIFETIME;
+        to [Audit], enclosed for [], Stream, Sealed, None, FACT_LIFETIME;
     /// Where an order stands.
     REPORT: Execution => ExecutionReport, "evt.execution.report.*",
-        to [Audit, RiskGuard, Brain, Operator, Strategy], enclosed for [], Stream, Readable, Strategy,
+        to [Audit, RiskGuard, Brain, Operator, Strategy], enclosed for [], Stream, Sealed, Strategy,
         FACT_LIFETIME;
     /// An order filled, wholly or in part.
     FILL: Execution => Fill, "evt.execution.fill.*",
-        to [Audit, RiskGuard, Brain, Operator, Strategy], enclosed for [], Stream, Readable, Strategy,
+        to [Audit, RiskGuard, Brain, Operator, Strategy], enclosed for [], Stream, Sealed, Strategy,
         FACT_LIFETIME;
     /// The signer signed or refused.
     SIGNED: Signer => SignatureRecord, "evt.signer.signature",
-        to [Audit, Operator], enclosed for [], Stream, Readable, None, FACT_LIFETIME;
+        to [Audit, Operator], enclosed for [], Stream, Sealed, None, FACT_LIFETIME;
 
     /// Something worth knowing about the brain.
     BRAIN_NOTICE: Brain => Notice, "evt.brain.notice",
-        to [Audit, Operator], enclosed for [], Stream, Readable, None, FACT_LIFETIME;
+        to [Audit, Operator], enclosed for [], Stream, Sealed, None, FACT_LIFETIME;
     /// Something worth knowing about risk-guard.
     RISK_GUARD_NOTICE: RiskGuard => Notice, "evt.risk-guard.notice",
-        to [Audit, Operator], enclosed for [], Stream, Readable, None, FACT_LIFETIME;
+        to [Audit, Operator], enclosed for [], Stream, Sealed, None, FACT_LIFETIME;
     /// Something worth knowing about execution.
     EXECUTION_NOTICE: Execution => Notice, "evt.execution.notice",
-        to [Audit, Operator], enclosed for [], Stream, Readable, None, FACT_LIFETIME;
+        to [Audit, Operator], enclosed for [], Stream, Sealed, None, FACT_LIFETIME;
     /// Something worth knowing about the signer.
     SIGNER_NOTICE: Signer => Notice, "evt.signer.notice",
-        to [Audit, Operator], enclosed for [], Stream, Readable, None, FACT_LIFETIME;
+        to [Audit, Operator], enclosed for [], Stream, Sealed, None, FACT_LIFETIME;
     /// Something worth knowing about market-data.
     MARKET_DATA_NOTICE: MarketData => Notice, "evt.market-data.notice",
-        to [Audit, Operator], enclosed for [], Stream, Readable, None, FACT_LIFETIME;
+        to [Audit, Operator], enclosed for [], Stream, Sealed, None, FACT_LIFETIME;
 
     /// Positions, open orders and the day's loss, four times a second, for its addressees' eyes only.
     EXECUTION_STATUS: Execution => ExecutionStatus, "evt.execution.status",
         to [RiskGuard, Brain, Operator], enclosed for [], Core, Confidential, None, LIVE;
     /// How the brain is, once a second.
     BRAIN_STATUS: Brain => ServiceStatus, "evt.brain.status",
-        to [Operator], enclosed for [], Core, Readable, None, LIVE;
+        to [Operator], enclosed for [], Core, Sealed, None, LIVE;
     /// How risk-guard is, once a second.
     RISK_GUARD_STATUS: RiskGuard => ServiceStatus, "evt.risk-guard.status",
-        to [Operator], enclosed for [], Core, Readable, None, LIVE;
+        to [Operator], enclosed for [], Core, Sealed, None, LIVE;
     /// How the signer is, once a second.
     SIGNER_STATUS: Signer => ServiceStatus, "evt.signer.status",
-        to [Operator], enclosed for [], Core, Readable, None, LIVE;
+        to [Operator], enclosed for [], Core, Sealed, None, LIVE;
     /// How audit is, once a second.
     AUDIT_STATUS: Audit => ServiceStatus, "evt.audit.status",
-        to [Operator], enclosed for [], Core, Readable, None, LIVE;
+        to [Operator], enclosed for [], Core, Sealed, None, LIVE;
     /// How market-data is, once a second.
     MARKET_DATA_STATUS: MarketData => ServiceStatus, "evt.market-data.status",
-        to [Operator], enclosed for [], Core, Readable, None, LIVE;
+        to [Operator], enclosed for [], Core, Sealed, None, LIVE;
     /// The end of the audit log, signed.
     CHECKPOINT: Audit => Signed<Checkpoint>, "evt.audit.checkpoint",
-        to [Execution, Operator], enclosed for [], Core, Readable, None, LIVE;
+        to [Execution, Operator], enclosed for [], Core, Sealed, None, LIVE;
 
     /// The top of an order book.
     BOOK: MarketData => Book, "data.bybit.*.book",
-        to [Brain, RiskGuard, Execution, Strategy], enclosed for [], Core, Readable, Symbol, LIVE;
+        to [Brain, RiskGuard, Execution, Strategy], enclosed for [], Core, Sealed, Symbol, LIVE;
     /// Trades at the venue.
     TRADE: MarketData => Trade, "data.bybit.*.trade",
-        to [RiskGuard, Execution, Strategy], enclosed for [], Core, Readable, Symbol, LIVE;
+        to [RiskGuard, Execution, Strategy], enclosed for [], Core, Sealed, Symbol, LIVE;
 }
 
 #[cfg(test)]
@@ -342,7 +345,7 @@ mod tests {
     fn positions_are_for_their_addressees_alone() {
         let confidential = TABLE
             .iter()
-            .filter(|row| row.secrecy == Secrecy::Confidential);
+            .filter(|row| row.protection == Protection::Confidential);
         let patterns: BTreeSet<_> = confidential.map(|row| row.pattern).collect();
         assert_eq!(patterns, BTreeSet::from(["evt.execution.status"]));
     }

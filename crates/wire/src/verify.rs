@@ -8,13 +8,14 @@ use alloc::vec::Vec;
 use hmac::Mac;
 use portcullis_domain::{EnvelopeId, PrincipalName, Span, Timestamp};
 
+use crate::author;
 use crate::codec;
 use crate::confidential;
 use crate::frame::{BODY_LENGTH_MAX, Frame, FrameError, Header, covered};
 use crate::keys::{Epoch, KeyId, KeyRing, Link, Realm};
 use crate::messages::{Message, Permit};
 use crate::principal::{Principal, Role};
-use crate::subjects::{Delivery, KILL, ORDER, PERMIT, Secrecy, Subject};
+use crate::subjects::{Delivery, KILL, ORDER, PERMIT, Protection, Subject};
 use crate::window::{Novelty, Window};
 
 /// How far ahead of ours a sender's clock may be.
@@ -68,6 +69,9 @@ pub enum Refusal {
     /// An old place in its channel, or a known id with other bytes.
     #[error("replayed")]
     Replay,
+    /// The author's signature is missing, or not one of a key that is trusted.
+    #[error("not signed by its author")]
+    Author,
     /// The body is not encrypted for this reader, or not with these keys.
     #[error("body does not decrypt")]
     Ciphertext,
@@ -100,6 +104,7 @@ impl Refusal {
             Self::BeforeBoot => "SEALED_BEFORE_BOOT",
             Self::EarlierStart => "EARLIER_START",
             Self::Replay => "REPLAY",
+            Self::Author => "BAD_AUTHOR_SIGNATURE",
             Self::Ciphertext => "UNDECRYPTABLE_BODY",
             Self::Body => "MALFORMED_BODY",
             Self::TooManySources => "TOO_MANY_SOURCES",
@@ -123,6 +128,7 @@ impl Refusal {
             | Self::Addressee
             | Self::Future
             | Self::Replay
+            | Self::Author
             | Self::Ciphertext
             | Self::Body
             | Self::TooManySources => true,
@@ -295,7 +301,7 @@ impl Verifier {
         let novelty =
             self.window(header, channel)?
                 .record(header.boot, header.seq, header.id, *tag);
-        let verified = self.read(sealed, row.secrecy, bytes)?;
+        let verified = self.read(sealed, row.protection, bytes)?;
         match novelty {
             Novelty::Fresh => Ok(Received::Fresh(verified)),
             Novelty::Duplicate => Ok(Received::Duplicate(verified)),
@@ -343,13 +349,13 @@ impl Verifier {
         if !sealed.counts_at(sealed.header.issued_at) {
             return Err(Refusal::RetiredKey);
         }
-        self.read(sealed, subject.row.secrecy, bytes)
+        self.read(sealed, subject.row.protection, bytes)
     }
 
     fn read<M: Message>(
         &self,
         sealed: Authentic<'_>,
-        secrecy: Secrecy,
+        protection: Protection,
         bytes: &[u8],
     ) -> Result<Verified<M>, Refusal> {
         let Authentic {
@@ -359,9 +365,14 @@ impl Verifier {
             epoch,
             ..
         } = sealed;
-        let message = match secrecy {
-            Secrecy::Readable => codec::decode(frame.body, BODY_LENGTH_MAX),
-            Secrecy::Confidential => {
+        let message = match protection {
+            Protection::Sealed => codec::decode(frame.body, BODY_LENGTH_MAX),
+            Protection::Signed => {
+                let keys = self.ring.keys_of(&header.source);
+                let body = author::open(frame.body, frame.header, keys);
+                codec::decode(body.map_err(|_| Refusal::Author)?, BODY_LENGTH_MAX)
+            }
+            Protection::Confidential => {
                 let key = self.ring.find(&link, epoch.number);
                 let key = key.ok_or(Refusal::UnknownKey)?;
                 let body = confidential::open(frame.body, frame.header, header.id, &self.me, key);

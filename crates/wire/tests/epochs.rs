@@ -7,11 +7,11 @@
 )]
 
 use portcullis_domain::{EnvelopeId, Hash, KillState, PrincipalName, Span, Timestamp, Usd};
-use portcullis_wire::messages::{ExecutionStatus, Notice};
-use portcullis_wire::subjects::{BRAIN_NOTICE, EXECUTION_STATUS};
+use portcullis_wire::messages::{ExecutionStatus, Heartbeat, Notice};
+use portcullis_wire::subjects::{BRAIN_NOTICE, EXECUTION_STATUS, HEARTBEAT};
 use portcullis_wire::{
     ContentKey, Context, Epoch, EpochRoot, KeyRing, Link, Realm, Refusal, SealError, Sealed,
-    Sealer, Text, Verifier, inspect,
+    Sealer, Signer, Text, Verifier, inspect,
 };
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
@@ -253,5 +253,61 @@ fn a_changed_confidential_message_is_refused() {
         if let Ok(read) = read_as("operator-dev", ring("execution", &[FIRST]), &bent) {
             assert_eq!(read, honest, "byte {position}");
         }
+    }
+}
+
+fn heartbeat(keys: KeyRing) -> Result<Sealed, SealError> {
+    let beat = Heartbeat {
+        kill: KillState::Armed,
+        policy: Hash([7; 32]),
+    };
+    let mut sealer = Sealer::new(realm(), name("risk-guard"), 1, keys);
+    sealer.seal(
+        &HEARTBEAT,
+        None,
+        &beat,
+        Context::first(NOW, EnvelopeId([9; 16])),
+    )
+}
+
+/// Whoever has an epoch's root has every link key. The licence to trade is not among them.
+#[test]
+fn link_keys_alone_make_no_heartbeat() {
+    let (guard, thief) = (Signer::from_seed(&[1; 32]), Signer::from_seed(&[2; 32]));
+    let links = || ring("risk-guard", &[FIRST]);
+    let signing = |seed: u8| {
+        let mut keys = links();
+        keys.sign_with(Signer::from_seed(&[seed; 32]));
+        keys
+    };
+    let trusting = |keys: &[&Signer]| {
+        let mut trusting = links();
+        for key in keys {
+            trusting.trust(name("risk-guard"), key.verifying());
+        }
+        trusting
+    };
+    let open = |sealed: &Sealed, keys: KeyRing| {
+        Verifier::new(realm(), name("brain"), NOW, keys)
+            .open(&HEARTBEAT, &sealed.subject, &sealed.frame, NOW)
+            .map(|received| received.either().message().kill)
+    };
+    assert!(matches!(
+        heartbeat(links()),
+        Err(SealError::NoSigningKey(_))
+    ));
+    let (honest, forged) = (
+        heartbeat(signing(1)).unwrap(),
+        heartbeat(signing(2)).unwrap(),
+    );
+    assert_eq!(open(&honest, trusting(&[&guard])), Ok(KillState::Armed));
+    assert_eq!(open(&forged, trusting(&[&guard])), Err(Refusal::Author));
+    assert_eq!(open(&honest, trusting(&[])), Err(Refusal::Author));
+    // While a key is exchanged, both count.
+    for sealed in [&honest, &forged] {
+        assert_eq!(
+            open(sealed, trusting(&[&thief, &guard])),
+            Ok(KillState::Armed)
+        );
     }
 }

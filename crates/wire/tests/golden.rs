@@ -23,7 +23,7 @@ use portcullis_wire::messages::{
     Outcome, Permit, Proposal, Receipt, SignAction, SignRequest, SignResponse, Size,
 };
 use portcullis_wire::principal::{Principal, Role};
-use portcullis_wire::subjects::{self, Secrecy, Subject};
+use portcullis_wire::subjects::{self, Protection, Subject};
 use portcullis_wire::{
     ContentKey, Context, Epoch, EpochRoot, KeyRing, Link, Realm, Sealed, Sealer, Signer, Text,
     Verifier,
@@ -81,6 +81,10 @@ fn ring() -> KeyRing {
             );
         }
     }
+    for author in READERS {
+        ring.trust(name(author), Signer::from_seed(&SEED).verifying());
+    }
+    ring.sign_with(Signer::from_seed(&SEED));
     ring
 }
 
@@ -91,7 +95,7 @@ struct Vector {
     name: &'static str,
     source: PrincipalName,
     signed_kind: &'static str,
-    confidential: bool,
+    protection: Protection,
     readers: Vec<PrincipalName>,
     sealed: Sealed,
     opens: Opens,
@@ -143,7 +147,7 @@ impl Maker {
             name: vector,
             source,
             signed_kind,
-            confidential: subject.row.secrecy == Secrecy::Confidential,
+            protection: subject.row.protection,
             readers,
             sealed,
             opens,
@@ -453,7 +457,11 @@ fn golden(vectors: &[Vector]) -> Value {
             "subject": vector.sealed.subject,
             "source": vector.source.as_str(),
             "signed_kind": vector.signed_kind,
-            "confidential": vector.confidential,
+            "protection": match vector.protection {
+                Protection::Sealed => "sealed",
+                Protection::Confidential => "confidential",
+                Protection::Signed => "signed",
+            },
             "link_keys": keys,
             "frame": hex(&vector.sealed.frame),
         })

@@ -38,6 +38,8 @@ fn ring(realm: &str, root: u8) -> KeyRing {
             );
         }
     }
+    ring.sign_with(Signer::from_seed(&[1; 32]));
+    ring.trust(name("risk-guard"), Signer::from_seed(&[1; 32]).verifying());
     ring
 }
 

@@ -206,6 +206,7 @@ fn inside_a_permit(scene: &mut Scene<'_>, what: &str, order: Vec<u8>) -> Result<
 fn behind_the_permit(scene: &mut Scene<'_>, part: Part) -> Result<Vec<Refused>> {
     scene.make_honest()?;
     let what = part.name();
+    let taken = scene.stage.mark()?;
     let (order, permit) = fresh_permit(scene)?;
     let altered = part.alter(&order)?;
 
@@ -226,6 +227,8 @@ fn behind_the_permit(scene: &mut Scene<'_>, part: Part) -> Result<Vec<Refused>> 
     let code = venue::refusal(&answer, &way)?;
     ensure!(scene.stage.at_exchange(order.id)?.is_none(), "{way}: it was placed");
     refused.push(scene.stage.refused_by_venue(mark, &way, &code));
+    // The real execution waits for its signature in vain; a restart before that would be a doubt.
+    scene.stage.reported(taken, "the order without a signature", order.id)?;
     Ok(refused)
 }
 

@@ -1,6 +1,7 @@
 //! Delete or rewrite the stream.
 
 use anyhow::{Context as _, Result, ensure};
+use portcullis_runtime::nats_config::facts_stream_of;
 use portcullis_wire::principal::Role;
 
 use super::ways::Scene;
@@ -8,22 +9,26 @@ use crate::outcome::Outcome;
 
 /// What the server would do for somebody with the right to ask it.
 const REQUESTS: &[(&str, &str)] = &[
-    ("purge the stream", "$JS.API.STREAM.PURGE.FACTS"),
-    ("delete the stream", "$JS.API.STREAM.DELETE.FACTS"),
-    ("change the stream's limits", "$JS.API.STREAM.UPDATE.FACTS"),
-    ("delete one fact", "$JS.API.STREAM.MSG.DELETE.FACTS"),
-    ("delete audit's consumer", "$JS.API.CONSUMER.DELETE.FACTS.audit"),
+    ("purge the stream", "STREAM.PURGE.*"),
+    ("delete the stream", "STREAM.DELETE.*"),
+    ("change the stream's limits", "STREAM.UPDATE.*"),
+    ("delete one fact", "STREAM.MSG.DELETE.*"),
+    ("delete audit's consumer", "CONSUMER.DELETE.*.audit"),
 ];
 
 pub fn attempt(scene: &mut Scene<'_>) -> Result<Outcome> {
     let before = scene.stage.facts_in_stream()?;
     let mut refused = Vec::new();
+    let of_execution = |request: &str| {
+        let stream = facts_stream_of(Role::Execution);
+        format!("$JS.API.{}", request.replace('*', &stream))
+    };
     for (way, request) in REQUESTS {
-        refused.push(scene.knock(way, request, b"{}")?);
+        refused.push(scene.knock(way, &of_execution(request), b"{}")?);
     }
     // The server would ask itself, if it published an answer there.
-    let (target, bytes) = ("$JS.API.STREAM.PURGE.FACTS", b"{ }".as_slice());
-    if let Some(injected) = scene.inject(target, "", bytes)? {
+    let target = of_execution("STREAM.PURGE.*");
+    if let Some(injected) = scene.inject(&target, "", b"{ }")? {
         refused.push(injected);
     }
     let after = scene.stage.facts_in_stream()?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use audit_core::Own as AuditOwn;
 use portcullis_domain::{Side, StrategyId};
+use portcullis_runtime::nats_config::facts_stream_of;
 use portcullis_wire::messages::Notice;
 use portcullis_wire::principal::{Principal, Role};
 use portcullis_wire::subjects::{
@@ -18,9 +19,6 @@ use crate::outcome::{Outcome, Refused};
 use crate::stage::proposal;
 use crate::stolen::Thief;
 
-/// The consumer as audit may ask it.
-const NEXT: &str = "JS.STORE.API.CONSUMER.MSG.NEXT.FACTS.audit";
-
 pub fn attempt(scene: &mut Scene<'_>) -> Result<Outcome> {
     match scene.thief.role {
         Some(Role::Brain) => leave_out(scene, &BRAIN_NOTICE),
@@ -30,14 +28,15 @@ pub fn attempt(scene: &mut Scene<'_>) -> Result<Outcome> {
         Some(Role::MarketData) => leave_out(scene, &MARKET_DATA_NOTICE),
         Some(Role::Audit) => take_away(scene),
         Some(Role::Strategy | Role::Operator) | None => {
+            let stream = facts_stream_of(Role::Brain);
             let ways = [
-                ("take facts from the stream", "$JS.API.CONSUMER.MSG.NEXT.FACTS.audit"),
-                ("acknowledge facts for audit", "$JS.ACK.FACTS.audit.1.1.1.1.1"),
-                ("send a fact as brain", "evt.brain.notice"),
+                ("take facts from the stream", format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.audit")),
+                ("acknowledge facts for audit", format!("$JS.ACK.{stream}.audit.1.1.1.1.1")),
+                ("send a fact as brain", "evt.brain.notice".to_owned()),
             ];
             let mut refused = Vec::new();
             for (way, subject) in ways {
-                refused.push(scene.knock(way, subject, b"{}")?);
+                refused.push(scene.knock(way, &subject, b"{}")?);
             }
             Ok(Outcome::blocked(refused))
         }
@@ -89,9 +88,12 @@ fn take_away(scene: &mut Scene<'_>) -> Result<Outcome> {
     let mut strategy = scene.stage.steal("strategy-sample")?;
     // Waiting before the real one asks again.
     let ask = br#"{"batch":200,"expires":4000000000}"#;
+    // The consumer of brain's facts, as audit may ask it.
+    let stream = facts_stream_of(Role::Brain);
+    let next = format!("JS.STORE.API.CONSUMER.MSG.NEXT.{stream}.audit");
     let said = scene
         .thief
-        .publish_for_reply(NEXT, "_INBOX.audit.attack", ask)?;
+        .publish_for_reply(&next, "_INBOX.audit.attack", ask)?;
     ensure!(said.errors.is_empty(), "{:?}", said.errors);
     let mark = scene.stage.mark()?;
     scene.stage.stack.kill_and_wait("audit");

@@ -30,11 +30,11 @@ fn alive(scene: &mut Scene<'_>) -> Result<Outcome> {
     while begun.elapsed() < Duration::from_millis(1_500) {
         std::thread::park_timeout(Duration::from_millis(50));
     }
-    let status = scene.stage.stack.portcullis(&["status"]).1;
-    let execution = status.pointer("/services/execution/detail");
+    let account = scene.stage.account()?;
     ensure!(
-        execution.and_then(serde_json::Value::as_str) == Some("trading"),
-        "execution does not take the heartbeats: {status}"
+        account.may_trade,
+        "execution does not take the heartbeats: {:?}",
+        account.reason
     );
     Ok(Outcome::allowed(
         "say that risk-guard lives while it does not",

@@ -225,7 +225,7 @@ fn ask(scene: &mut Scene<'_>) -> Result<Outcome> {
     let name = scene.thief.name;
     let (question, what, evidence) = if name.as_str() == "provisioner" {
         (
-            "$JS.API.STREAM.INFO.FACTS",
+            "$JS.API.STREAM.INFO.FACTS_EXECUTION",
             "see how large the stream is, and create it where it is missing",
             "the server told it the state of the stream",
         )

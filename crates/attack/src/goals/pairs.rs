@@ -13,7 +13,7 @@ use portcullis_wire::messages::{
 use portcullis_wire::subjects::{
     BOOK, HEARTBEAT, KILL, ORDER, PERMIT, PERMIT_TAKEN, PROPOSAL, RECEIPT, SIGN, SIGNATURE,
 };
-use portcullis_wire::{KeyId, Realm, Sealed, Signer, Text};
+use portcullis_wire::{KeyId, Realm, Refusal, Sealed, Signer, Text};
 
 use super::Phase;
 use super::server::{keep_back, let_pass, slip};
@@ -313,8 +313,8 @@ fn faster_than_allowed(team: &mut Team<'_>) -> Result<Outcome> {
     let way = "propose faster than the strategy's rate";
     let mut refused = vec![team.stage.decided(mark, way, last, Reason::RateLimit)?];
 
-    // Risk-guard permits 100 a second.
-    std::thread::sleep(Duration::from_millis(1_100));
+    // Risk-guard permits 100 a second. What was on its way before counts for two seconds.
+    std::thread::sleep(Duration::from_millis(3_000));
     let template = made_up_order(team.stage, "20")?;
     let mut last = template.id;
     let mark = team.stage.mark()?;
@@ -796,6 +796,16 @@ fn anothers_heartbeat(team: &mut Team<'_>) -> Result<Outcome> {
     let frame = beat.fresh(1)?.with(|beat| beat.header.source = own).seal([&key])?;
     let way = "hand the signer a heartbeat under execution's key, in its own name";
     refused.push(slip(team, "signer", way, subject, &frame, &codes)?);
+
+    // A key between two is known to both: only the signature says that risk-guard made it.
+    let key = team.key("execution", "risk-guard", "execution")?;
+    let tap = team.server()?.tap("risk-guard")?;
+    tap.listen(subject)?;
+    tap.forget();
+    let caught = Craft::read(&tap.catch(subject)?)?;
+    let frame = caught.fresh(1)?.seal([&key])?;
+    let way = "hand execution a heartbeat under the key that it shares with risk-guard";
+    refused.push(slip(team, "execution", way, subject, &frame, &[Refusal::Author.code()])?);
     Ok(Outcome::blocked(refused))
 }
 

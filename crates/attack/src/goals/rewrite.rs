@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use audit::verify::{Options, verify};
 use audit_core::{Chain, ChainKey, Draft, RECORD_HEAD_LENGTH};
 use portcullis_runtime::identity::Bundle;
+use portcullis_wire::codec;
+use portcullis_wire::messages::Checkpoint;
 
 use super::ways::Scene;
 
@@ -53,7 +55,19 @@ pub fn history(scene: &mut Scene<'_>) -> Result<String> {
     // A segment ends with zeroes.
     records.extend([0; 64]);
     std::fs::write(folder.join(format!("segment-{:020}.log", 0)), records)?;
+    // Nothing keeps whoever has the signing seed from stating the new end too.
+    let at = stated.at;
+    let (size, head) = (chain.size(), chain.head());
+    let signing = scene.thief.identity.signing.as_ref();
+    let signing = signing.context("audit's signing seed")?;
+    let checkpoint = codec::encode(&signing.sign(&Checkpoint { size, head, at })?)?;
+    let mut file = u32::try_from(checkpoint.len())?.to_be_bytes().to_vec();
+    file.extend([0; 4]);
+    file.extend(checkpoint);
+    make_fit(&mut file)?;
+    std::fs::write(folder.join("checkpoints.log"), file)?;
     let options = Options {
+        audit_public: Some(signing.verifying()),
         chain_key: Some(key()?),
         patience: Duration::ZERO,
         ..Options::default()
@@ -63,8 +77,8 @@ pub fn history(scene: &mut Scene<'_>) -> Result<String> {
         head_then.is_some_and(|head| head != stated.head),
         "the checkpoint fits the rewritten log"
     );
-    Ok("a copy of the log with one entry changed verifies with the chain key, and does not fit the \
-        signed checkpoint that was published before"
+    Ok("a copy of the log with one entry changed and a checkpoint of its own verifies with the chain \
+        key and audit's public key, and does not fit the checkpoint that was published before"
         .into())
 }
 

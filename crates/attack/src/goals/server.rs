@@ -23,9 +23,8 @@ use super::ways::{
 use crate::craft::Craft;
 use crate::outcome::{Outcome, Refused};
 use crate::stage::{SYMBOL, Stage, book_subject, proposal};
-use crate::stolen::{Thief, forge, now};
-use crate::tail::permitted;
-use crate::team::{SERVER, Team, TeamCell};
+use crate::stolen::{forge, now};
+use crate::team::{SERVER, Team, TeamCell, rejoin};
 use crate::wire::poll;
 
 const fn cell(
@@ -82,21 +81,11 @@ pub fn slip(
     frame: &[u8],
     codes: &[&str],
 ) -> Result<Refused> {
+    // A service puts ten refusals a second on record and counts the rest.
+    std::thread::sleep(Duration::from_millis(120));
     let mark = team.stage.mark()?;
     team.server()?.tap(reader)?.say(subject, frame)?;
     team.stage.refused_by(mark, way, reader, frame, codes)
-}
-
-/// The trader's connection may have ended when the server took another configuration.
-///
-/// # Errors
-/// When it cannot join again.
-pub fn rejoin(stage: &mut Stage) -> Result<()> {
-    let bundle = stage.stack.folder().join("identity").join(TRADER);
-    stage.trader = Thief::with(&bundle, stage.stack.port("nats"))?;
-    stage.trader.listen(&book_subject())?;
-    stage.stack.wait_until_trading(Duration::from_secs(60));
-    Ok(())
 }
 
 /// Keeps something from somebody while the rest goes on.
@@ -105,14 +94,7 @@ pub fn rejoin(stage: &mut Stage) -> Result<()> {
 /// When the server does not take it.
 pub fn keep_back(team: &mut Team<'_>, from: &str, imports: &[&str]) -> Result<()> {
     team.server()?.keep_from(from, imports)?;
-    rejoin_quietly(team.stage)
-}
-
-fn rejoin_quietly(stage: &mut Stage) -> Result<()> {
-    let bundle = stage.stack.folder().join("identity").join(TRADER);
-    stage.trader = Thief::with(&bundle, stage.stack.port("nats"))?;
-    stage.trader.listen(&book_subject())?;
-    Ok(())
+    rejoin(team.stage)
 }
 
 /// Lets everything pass again, and waits until the stack trades.
@@ -121,7 +103,9 @@ fn rejoin_quietly(stage: &mut Stage) -> Result<()> {
 /// When it does not.
 pub fn let_pass(team: &mut Team<'_>) -> Result<()> {
     team.server()?.let_pass()?;
-    rejoin(team.stage)
+    rejoin(team.stage)?;
+    team.stage.stack.wait_until_trading(Duration::from_secs(60));
+    Ok(())
 }
 
 fn forged(source: &str, sealed: &Sealed) -> (String, String, Vec<u8>) {
@@ -242,10 +226,10 @@ fn placed(stage: &Stage, id: OrderId) -> Result<usize> {
 /// How many permits of an order execution has on record.
 fn taken(stage: &mut Stage, id: OrderId) -> Result<usize> {
     stage.tail.follow()?;
-    let entries = stage.tail.from(0).iter();
-    let facts = entries.filter(|entry| entry.subject == PERMIT_TAKEN.row.pattern);
+    let facts = stage.tail.from(0).iter();
     let of_it = |entry: &&std::sync::Arc<audit::verify::OwnedEntry>| {
-        permitted(&entry.content).is_some_and(|order| order.id == id)
+        crate::stage::fact::<portcullis_wire::messages::PermitTaken>(entry, PERMIT_TAKEN.row.pattern)
+            .is_some_and(|taken| taken.order == id)
     };
     Ok(facts.filter(of_it).count())
 }
@@ -493,7 +477,13 @@ fn reorder(team: &mut Team<'_>) -> Result<Outcome> {
         ids.push(order_id(StrategyId::new("trader")?, *id));
     }
     for id in &ids {
-        team.stage.reported(mark, "a proposal out of its order", *id)?;
+        let way = "a proposal out of its order";
+        team.stage.recorded(mark, way, |entry| {
+            crate::stage::fact::<portcullis_wire::messages::Decision>(entry, "evt.brain.decision.")
+                .filter(|decision| decision.order == *id)
+                .map(drop)
+        })?;
+        team.stage.reported(mark, way, *id)?;
         let times = placed(team.stage, *id)?;
         ensure!(times == 1, "order {id} is {times} times at the exchange");
     }
@@ -526,7 +516,9 @@ fn swallow(team: &mut Team<'_>, source: &str, subject: &str) -> Result<()> {
     server.keep_from("audit", &[&format!("account: {account},"), &quoted])?;
     server.keep_from(source, &["account: STORE,", &quoted])?;
     server.tap(source)?.listen(subject)?;
-    rejoin(team.stage)
+    rejoin(team.stage)?;
+    team.stage.stack.wait_until_trading(Duration::from_secs(60));
+    Ok(())
 }
 
 /// Answers the next fact on a subject as the stream would.

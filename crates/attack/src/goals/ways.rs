@@ -10,7 +10,7 @@ use portcullis_domain::{
 };
 use portcullis_runtime::envelope_id;
 use portcullis_wire::messages::{
-    Heartbeat, Kill, Message, Permit, Receipt, SignAction, SignRequest, SignResponse,
+    Heartbeat, Kill, Message, Notice, Permit, Receipt, SignAction, SignRequest, SignResponse,
 };
 use portcullis_wire::principal::{Principal, Role};
 use portcullis_wire::subjects::{
@@ -137,11 +137,12 @@ impl Scene<'_> {
         let refused = self.stage.refused_by(mark, &way, reader, bytes, &codes)?;
         let hash = crate::stage::digest(bytes);
         let reached = self.stage.shows(mark, |entry| {
-            let subject = format!("evt.{victim}.notice");
-            let notice: portcullis_wire::messages::Notice =
-                crate::stage::fact(entry, &subject)?;
-            let named = format!("{notice:?}").contains(&hash.to_string());
-            (reader != victim && named).then_some(())
+            match crate::stage::fact(entry, &format!("evt.{victim}.notice"))? {
+                Notice::Violation { subject, frame, .. } => {
+                    (frame == hash && subject.as_str() == target).then_some(())
+                }
+                _ => None,
+            }
         })?;
         ensure!(reached.is_none(), "{way}: it reached {victim}");
         Ok(Some(refused))
@@ -174,6 +175,8 @@ impl Scene<'_> {
     pub fn make_honest(&mut self) -> Result<()> {
         for service in std::mem::take(&mut self.taken) {
             self.stage.reinstate(service)?;
+            // The real one's boot number is the higher one again.
+            self.thief.begin();
         }
         Ok(())
     }

@@ -52,6 +52,11 @@ impl Admitting {
         }))
     }
 
+    /// How many different keys there are to try.
+    pub(super) fn kinds(&self) -> usize {
+        1_usize.saturating_add(usize::from(self.0.current.get().other.is_some()))
+    }
+
     /// An attempt has succeeded: the next one begins with the keys of the present again.
     pub(super) fn admitted(&self) {
         self.0.other_is_due.store(false, Ordering::Relaxed);
@@ -96,10 +101,7 @@ impl Admitting {
     }
 
     fn trying(&self) -> std::sync::MutexGuard<'_, Option<Arc<Tried>>> {
-        self.0
-            .trying
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.trying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

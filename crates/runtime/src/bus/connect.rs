@@ -106,6 +106,7 @@ pub(super) async fn connect(
     let (counter, connections) = watch::channel(0);
     let began = Instant::now();
     let mut pause = Duration::from_millis(50);
+    let mut refusals = 0_usize;
     loop {
         let options = options(
             identity.name,
@@ -118,7 +119,9 @@ pub(super) async fn connect(
             Ok(client) => return Ok((client, connections)),
             Err(cause) => cause,
         };
-        if is_refusal(&cause) {
+        refusals = refusals.saturating_add(usize::from(is_refusal(&cause)));
+        // While keys are exchanged, those of before or after may be the ones that it knows.
+        if is_refusal(&cause) && refusals >= admitting.kinds() {
             let (principal, url) = (identity.name, url.into());
             return Err(ConnectError::Refused {
                 principal,
@@ -150,30 +153,30 @@ fn options(
         let signed = signing.sign(&nonce);
         async move { signed }
     })
-        .name(name.as_str())
-        .require_tls(true)
-        .tls_first()
-        .tls_client_config(tls)
-        .custom_inbox_prefix(format!("_INBOX.{name}"))
-        .connection_timeout(TIMEOUT)
-        .request_timeout(Some(TIMEOUT))
-        .ping_interval(PING_INTERVAL)
-        .client_capacity(CLIENT_CAPACITY)
-        .subscription_capacity(SUBSCRIPTION_CAPACITY)
-        // Only the address we were given: servers that a server names were not configured by us.
-        .ignore_discovered_servers()
-        .reconnect_delay_callback(|attempts| {
-            let doublings = u32::try_from(attempts.min(6)).unwrap_or(6);
-            let pause = Duration::from_millis(25).saturating_mul(1 << doublings);
-            jittered(pause.min(Duration::from_secs(1)))
-        })
-        .event_callback(move |event| {
-            if matches!(event, Event::Connected) {
-                admitting.admitted();
-            }
-            let (connections, faults) = (connections.clone(), faults.clone());
-            async move { report(&event, &connections, &faults) }
-        })
+    .name(name.as_str())
+    .require_tls(true)
+    .tls_first()
+    .tls_client_config(tls)
+    .custom_inbox_prefix(format!("_INBOX.{name}"))
+    .connection_timeout(TIMEOUT)
+    .request_timeout(Some(TIMEOUT))
+    .ping_interval(PING_INTERVAL)
+    .client_capacity(CLIENT_CAPACITY)
+    .subscription_capacity(SUBSCRIPTION_CAPACITY)
+    // Only the address we were given: servers that a server names were not configured by us.
+    .ignore_discovered_servers()
+    .reconnect_delay_callback(|attempts| {
+        let doublings = u32::try_from(attempts.min(6)).unwrap_or(6);
+        let pause = Duration::from_millis(25).saturating_mul(1 << doublings);
+        jittered(pause.min(Duration::from_secs(1)))
+    })
+    .event_callback(move |event| {
+        if matches!(event, Event::Connected) {
+            admitting.admitted();
+        }
+        let (connections, faults) = (connections.clone(), faults.clone());
+        async move { report(&event, &connections, &faults) }
+    })
 }
 
 fn report(event: &Event, connections: &watch::Sender<u64>, faults: &Faults) {

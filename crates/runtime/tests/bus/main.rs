@@ -5,10 +5,12 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod actor;
 mod admission;
 mod client;
 mod common;
 mod facts;
+mod favours;
 mod floods;
 mod injection;
 mod limits;

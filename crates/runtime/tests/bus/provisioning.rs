@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::common::service;
+use crate::common::{service, until_message};
+use crate::raw::RawConnection;
 use portcullis_domain::{StrategyId, Symbol};
 use portcullis_runtime::nats_config::{OperatorId, PROVISIONER, Roster, development_roster};
 use portcullis_runtime::provision::{ProvisionError, provision};
@@ -44,6 +45,37 @@ async fn nobody_else_can_provision() {
     let outcome = tokio::time::timeout(Duration::from_secs(30), outcome).await;
     let error = outcome.unwrap().unwrap_err();
     assert!(matches!(error, ProvisionError::Refused { .. }), "{error:?}");
+}
+
+/// Whoever has the provisioner's identity can put a filter on a consumer. Then audit says so,
+/// instead of waiting for facts that never come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_hides_facts_is_not_read_from() {
+    let server = BusServer::start().await;
+    let audit: Service<Audit> = service(&server, "audit").await;
+    drop(audit.facts_consumer().await.unwrap());
+    let mut provisioner = RawConnection::connect(&server, PROVISIONER);
+    provisioner.say("SUB _INBOX.provisioner.> 1\r\n");
+    let filtered = r#"{"stream_name":"FACTS_BRAIN","config":{"durable_name":"audit","name":"audit",
+        "deliver_policy":"all","ack_policy":"explicit","ack_wait":5000000000,"max_deliver":-1,
+        "replay_policy":"instant","max_ack_pending":1000,"max_batch":256,
+        "filter_subject":"evt.brain.decision.sample"}}"#;
+    let create = "$JS.API.CONSUMER.CREATE.FACTS_BRAIN.audit";
+    let mut answer = provisioner.publish(create, "_INBOX.provisioner.x", filtered);
+    assert_eq!(answer.errors, Vec::<String>::new());
+    let message = answer.messages.pop();
+    let message = message.unwrap_or_else(|| until_message(&mut provisioner));
+    let answer: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+    assert_eq!(
+        answer.get("error"),
+        None,
+        "the server would not do it: {answer}"
+    );
+    let error = audit.facts_consumer().await.unwrap_err().to_string();
+    assert!(
+        error.contains("FACTS_BRAIN exists with another filter"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

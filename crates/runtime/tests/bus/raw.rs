@@ -42,7 +42,7 @@ impl RawConnection {
 
     /// Logs in as a principal with the certificate of another.
     pub fn connect_with(server: &BusServer, name: &str, certificate_of: &str) -> Self {
-        Self::log_in(server, name, certificate_of).unwrap_or_else(|error| panic!("{name}: {error}"))
+        Self::log_in(server, name, certificate_of).unwrap()
     }
 
     fn log_in(server: &BusServer, name: &str, certificate_of: &str) -> Result<Self, String> {

@@ -35,10 +35,12 @@ async fn service_error(server: &BusServer) -> StartError {
 }
 
 fn expect(error: &StartError, difference: &str) {
-    let StartError::Bus(rights @ BusError::Rights(_)) = error else {
-        panic!("{error:?}")
-    };
-    let cause = std::error::Error::source(rights).unwrap().to_string();
+    assert!(
+        matches!(error, StartError::Bus(BusError::Rights(_))),
+        "{error:?}"
+    );
+    let bus = std::error::Error::source(error).unwrap();
+    let cause = bus.source().unwrap().to_string();
     assert!(cause.ends_with(difference), "{cause}");
     assert!(error.is_permanent(), "a supervisor must not try again");
     let next_step = error.next_step();

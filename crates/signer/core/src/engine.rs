@@ -25,7 +25,7 @@ pub const SKEW_MAX: Span = Span::from_millis(RECV_WINDOW_MS);
 /// How long a login to the private stream may be valid.
 pub const LOGIN_LIFETIME_MAX: Span = Span::from_secs(60);
 
-/// What does not change while the signer runs.
+/// What the signer is set up with; of all of it only the operators change while it runs.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The deployment.
@@ -93,6 +93,11 @@ impl Engine {
     #[must_use]
     pub fn orders(&self) -> usize {
         self.ledger.orders()
+    }
+
+    /// Goes on with these operators' keys: one was exchanged, or is trusted no more.
+    pub fn set_operators(&mut self, operators: BTreeMap<PrincipalName, Verifying>) {
+        self.config.operators = operators;
     }
 
     /// Takes one input.

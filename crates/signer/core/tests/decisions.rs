@@ -444,3 +444,16 @@ proptest! {
         prop_assert_eq!(refusal(&desk.send(&request)), expected);
     }
 }
+
+/// An operator whose key was taken away stops nobody any more, and one who was given a key does.
+#[test]
+fn only_the_operators_of_the_present_stop_it() {
+    let mut desk = Desk::open();
+    desk.engine.set_operators(std::collections::BTreeMap::new());
+    let _ = desk.kill("operator-alice", "operator-alice", "dev");
+    assert_eq!(desk.engine.kill(), KillState::Armed);
+    let operators = desk.world.operators();
+    desk.engine.set_operators(operators);
+    let _ = desk.kill("operator-alice", "operator-alice", "dev");
+    assert_eq!(desk.engine.kill(), KillState::Triggered);
+}

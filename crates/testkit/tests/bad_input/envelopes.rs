@@ -1,10 +1,12 @@
 //! Envelopes that are not right, sent byte for byte as a strategy may send them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use audit::verify;
 use portcullis_domain::{PrincipalName, Reason, Side, Span, Symbol, TimeInForce, Timestamp};
+use portcullis_runtime::identity::Bundle;
 use portcullis_runtime::{Client, envelope_id};
 use portcullis_wire::messages::{Decision, Notice, Outcome, Proposal, Size};
 use portcullis_wire::principal::Strategy;
@@ -84,12 +86,23 @@ fn ring_of(source: PrincipalName) -> KeyRing {
     ring
 }
 
+/// The keys of an identity as if they had been there before they were made.
+fn keys_of_any_time(identity: &Path) -> KeyRing {
+    let mut ring = KeyRing::new();
+    for held in Bundle::open(identity).unwrap().links() {
+        ring.insert(held.link, Epoch::lasting(held.epoch.number), &held.key);
+    }
+    ring
+}
+
 /// Every refusal that the brain put on record.
 fn violations(stack: &Stack) -> BTreeSet<String> {
     notices(stack)
         .into_iter()
         .filter_map(|notice| match notice {
-            Notice::Violation { subject, code, .. } if subject.as_str() == "cmd.brain.propose" => {
+            Notice::Violation { subject, code, .. }
+                if subject.as_str() == "cmd.brain.propose.sample" =>
+            {
                 Some(code.as_str().to_owned())
             }
             _ => None,
@@ -118,7 +131,7 @@ fn decisions(stack: &Stack) -> Vec<Decision> {
         .collect()
 }
 
-async fn send_all(client: &Client<Strategy>) {
+async fn send_all(client: &Client<Strategy>, identity: &Path) {
     // The boot of this client is the newest that the brain knows; the same bytes come twice.
     let once = client.publish(&PROPOSAL, Some("sample"), &too_large(), None, None);
     client.send(once.unwrap()).unwrap();
@@ -133,6 +146,7 @@ async fn send_all(client: &Client<Strategy>) {
     .send();
     Forger {
         sealed_at: Timestamp(now.0 - 10_000_000),
+        ring: keys_of_any_time(identity),
         ..honest()
     }
     .send();
@@ -201,7 +215,7 @@ pub fn are_refused_and_put_on_record(stack: &Stack) {
     let client = runtime
         .block_on(Client::<Strategy>::connect(&identity, &stack.bus()))
         .unwrap();
-    runtime.block_on(send_all(&client));
+    runtime.block_on(send_all(&client, &identity));
     wait_for(
         "every refusal is on record",
         Duration::from_secs(10),

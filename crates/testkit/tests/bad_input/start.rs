@@ -203,8 +203,8 @@ pub fn the_wrong_identity_is_not_admitted(stack: &Stack) {
     let theirs = foreign.join("identity");
     let unknown = theirs.join("brain");
     let strategy = ours.join("strategy-sample");
-    let denied = "the bus denied a subscription: ";
-    let compare = "check that --identity and --config are those of the deployment";
+    let denied = "check what the bus lets one do: the bus did not tell brain what it may do";
+    let compare = "generate the server's configuration anew with this version and this roster";
     let cases = [
         (
             &unknown,

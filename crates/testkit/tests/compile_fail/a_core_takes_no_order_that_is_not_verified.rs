@@ -1,8 +1,6 @@
 //! Risk-guard's core judges verified orders only.
-#![allow(unused_imports, reason = "the same for the offence and its correction")]
 
 use portcullis_domain::{Order, Timestamp};
-use portcullis_wire::Verified;
 use risk_guard_core::{Input, RiskGuard};
 
 pub fn judge(core: &mut RiskGuard, now: Timestamp, order: Order) {

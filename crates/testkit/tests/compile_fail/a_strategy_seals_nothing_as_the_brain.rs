@@ -1,17 +1,11 @@
 //! A strategy proposes; orders are the brain's to seal.
-#![allow(
-    unused_imports,
-    unused_variables,
-    reason = "the same for the offence and its correction"
-)]
 
 use portcullis_domain::Order;
 use portcullis_runtime::Client;
-use portcullis_wire::messages::Proposal;
 use portcullis_wire::principal::Strategy;
-use portcullis_wire::subjects::{ORDER, PROPOSAL};
+use portcullis_wire::subjects::ORDER;
 
-pub fn order(client: &Client<Strategy>, order: &Order, proposal: &Proposal) -> bool {
+pub fn order(client: &Client<Strategy>, order: &Order) -> bool {
     client.seal(&ORDER, None, order, None, None).is_ok()
 }
 

@@ -1,7 +1,5 @@
 //! On the subject of orders travel orders.
-#![allow(unused_imports, reason = "the same for the offence and its correction")]
 
-use portcullis_domain::Order;
 use portcullis_runtime::Client;
 use portcullis_wire::messages::Permit;
 use portcullis_wire::principal::Brain;

@@ -1,12 +1,8 @@
 //! The secret that all link keys come from has no text form.
-#![allow(
-    unused_variables,
-    reason = "the same for the offence and its correction"
-)]
 
-use portcullis_wire::{EpochRoot, Realm};
+use portcullis_wire::EpochRoot;
 
-pub fn logged(root: &EpochRoot, realm: Realm) -> String {
+pub fn logged(root: &EpochRoot) -> String {
     format!("{root:?}")
 }
 

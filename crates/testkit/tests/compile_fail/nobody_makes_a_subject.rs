@@ -1,10 +1,9 @@
 //! Subjects come from the one table: nobody names another publisher for a line of it.
-#![allow(unused_imports, reason = "the same for the offence and its correction")]
 
 use core::marker::PhantomData;
 
 use portcullis_wire::messages::Permit;
-use portcullis_wire::principal::{Brain, RiskGuard};
+use portcullis_wire::principal::Brain;
 use portcullis_wire::subjects::{PERMIT, Subject};
 
 pub fn own() -> Subject<Brain, Permit> {

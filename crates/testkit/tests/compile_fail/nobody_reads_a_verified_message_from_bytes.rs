@@ -1,5 +1,4 @@
 //! A verified message comes from no bytes, whatever they are: there is no decoder for one.
-#![allow(unused_imports, reason = "the same for the offence and its correction")]
 
 use portcullis_domain::Order;
 use portcullis_wire::Verified;

@@ -1,9 +1,7 @@
 //! The brain's core sizes verified proposals only.
-#![allow(unused_imports, reason = "the same for the offence and its correction")]
 
 use brain_core::{Brain, Input};
 use portcullis_domain::Timestamp;
-use portcullis_wire::Verified;
 use portcullis_wire::messages::Proposal;
 
 pub fn size(core: &mut Brain, now: Timestamp, proposal: Proposal) {

@@ -12,6 +12,10 @@ body       = [[[audience, wrapped], ...], ciphertext]
 B          = HKDF-Expand-SHA256(prk=K, info="portcullis/body/aes-256-gcm/v1")
 wrapped    = AES-256-GCM(B, nonce=id[:12], content key, "portcullis/body/v1\\0" | header)
 ciphertext = AES-256-GCM(content key, nonce=12 zero bytes, plain body, the same)
+
+A body that its author signed, in place of the plain one:
+body       = [plain body: bin, signature: bin]
+signature  = Ed25519("portcullis/author/v1\\0" | u64be(len header) | header | plain body)
 """
 
 import hashlib
@@ -83,7 +87,17 @@ def open_body(key: bytes, reader: str, envelope_id: bytes, header: bytes, body: 
     return AESGCM(content_key).decrypt(bytes(12), ciphertext, data)
 
 
-def seal(root: bytes, epoch: int, header: dict, body, content_key: bytes | None = None) -> bytes:
+def authored_bytes(header: bytes, body: bytes) -> bytes:
+    return b"portcullis/author/v1\0" + struct.pack(">Q", len(header)) + header + body
+
+
+def open_authored(public: bytes, header: bytes, body: bytes) -> bytes:
+    plain, signature = unpack(body)
+    Ed25519PublicKey.from_public_bytes(public).verify(signature, authored_bytes(header, plain))
+    return plain
+
+
+def seal(root, epoch: int, header: dict, body, content_key=None, author_seed=None) -> bytes:
     packed_header = pack([header[field] for field in FIELDS])
     packed_body = pack(body)
     keys = {
@@ -92,6 +106,9 @@ def seal(root: bytes, epoch: int, header: dict, body, content_key: bytes | None 
     }
     if content_key is not None:
         packed_body = close_body(content_key, keys, header["id"], packed_header, packed_body)
+    if author_seed is not None:
+        author = Ed25519PrivateKey.from_private_bytes(author_seed)
+        packed_body = pack([packed_body, author.sign(authored_bytes(packed_header, packed_body))])
     seals = []
     for audience, key in keys.items():
         key_id = f"{header['source']}>{audience}/{epoch}"
@@ -100,7 +117,8 @@ def seal(root: bytes, epoch: int, header: dict, body, content_key: bytes | None 
 
 
 def unseal(
-    root: bytes, epoch: int, reader: str, source: str, realm: str, frame: bytes, confidential=False
+    root: bytes, epoch: int, reader: str, source: str, realm: str, frame: bytes,
+    confidential=False, author_public=None,
 ):
     """Returns (header, body); raises ValueError for whatever does not hold."""
     version, packed_header, packed_body, seals = unpack(frame)
@@ -118,6 +136,8 @@ def unseal(
         raise ValueError("header")
     if confidential:
         packed_body = open_body(key, reader, header["id"], packed_header, packed_body)
+    if author_public is not None:
+        packed_body = open_authored(author_public, packed_header, packed_body)
     return header, unpack(packed_body)
 
 

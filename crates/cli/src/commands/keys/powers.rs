@@ -4,7 +4,7 @@
 use portcullis_domain::PrincipalName;
 use portcullis_runtime::nats_config::{MONITOR, PROVISIONER};
 use portcullis_wire::principal::Role;
-use portcullis_wire::subjects::{Row, Secrecy, TABLE, Variable};
+use portcullis_wire::subjects::{Protection, Row, TABLE, Variable};
 use serde_json::{Value, json};
 
 /// What a principal may do.
@@ -52,9 +52,10 @@ impl Powers {
             publishes: chosen(&|row| (row.publisher == role).then_some("")),
             reads: chosen(&|row| {
                 if row.subscribers.contains(&role) {
-                    Some(match row.secrecy {
-                        Secrecy::Readable => "",
-                        Secrecy::Confidential => "encrypted for its readers",
+                    Some(match row.protection {
+                        Protection::Sealed => "",
+                        Protection::Confidential => "encrypted for its readers",
+                        Protection::Signed => "signed with Ed25519 too",
                     })
                 } else {
                     let enclosed = row.enclosed_for.contains(&role);

@@ -10,11 +10,11 @@ use super::facts::{AUDIT_KEEPS, EpochFacts};
 use super::init::{certificate_facts, key_facts, new_transport, random32, signing_facts};
 use super::state::{Change, ChangedContent, NewKeys, Pending, State};
 use super::{Changed, Rotation, Store, StoreError, remove, write_error};
+use crate::identity::IdentityError;
 use crate::identity::bundle::{
     BUNDLE_FILE, BUNDLE_KEY_FILE, Bundle, BundleLink, SecretText, SigningContent, SigningSeed,
     Transport,
 };
-use crate::identity::IdentityError;
 use crate::identity::certificates::Authority;
 use crate::{Clock, file};
 
@@ -191,7 +191,11 @@ impl Store {
     /// Brings a bundle to what the state says; one that says it already is left alone.
     fn renew(&self, name: PrincipalName, now: Timestamp) -> Result<(), IdentityError> {
         let folder = self.bundle_folder(name);
-        let key = self.state.bundle_keys.get(&name).and_then(SecretText::bytes);
+        let key = self
+            .state
+            .bundle_keys
+            .get(&name)
+            .and_then(SecretText::bytes);
         let key = key.ok_or_else(|| IdentityError::Value {
             path: folder.join(BUNDLE_FILE),
             problem: "has no key in the roots".into(),
@@ -230,7 +234,11 @@ impl Store {
             let public = NKey::from_seed(&transport.nkey_seed).map(|key| key.public_key());
             public.is_ok_and(|public| nkeys.iter().any(|key| key.public == public))
         });
-        let seeds: Vec<_> = facts.signing.iter().filter(|key| key.counts_at(now)).collect();
+        let seeds: Vec<_> = facts
+            .signing
+            .iter()
+            .filter(|key| key.counts_at(now))
+            .collect();
         bundle.signing.retain(|signing| {
             let public = Hash(Signer::from_seed(&signing.seed).verifying().to_bytes());
             seeds.iter().any(|key| key.public == public)

@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 use super::facts::{CertificateFacts, EpochFacts, Facts, KeyFacts, PrincipalFacts};
 use super::state::{ROOTS_FILE, State};
 use super::{Made, Options, REALM_KEY_FILE, Store, StoreError, write_error};
-use crate::identity::bundle::{BUNDLE_KEY_FILE, Bundle, SecretText, SigningSeed, Transport, Trusted};
+use crate::identity::bundle::{
+    BUNDLE_KEY_FILE, Bundle, SecretText, SigningSeed, Transport, Trusted,
+};
 use crate::identity::certificates::{self, Authority, Leaf};
 use crate::identity::is_production;
 use crate::nats_config::{MONITOR, PROVISIONER, Roster, principals};
@@ -194,7 +196,10 @@ fn new_principal(
 }
 
 /// A certificate and a new NKey, with the NKey's public half.
-pub(super) fn new_transport(leaf: &Leaf, from: Timestamp) -> Result<(Transport, String), StoreError> {
+pub(super) fn new_transport(
+    leaf: &Leaf,
+    from: Timestamp,
+) -> Result<(Transport, String), StoreError> {
     let nkey = NKey::new_user();
     let nkey_seed = nkey
         .seed()

@@ -130,7 +130,11 @@ impl Inventory {
         };
         let percent = authority.percent(self.taken_at);
         let what = format!("the certificate authority is at {percent} % of its life");
-        self.find_age(percent, what, "make a new realm: portcullis keys init".into());
+        self.find_age(
+            percent,
+            what,
+            "make a new realm: portcullis keys init".into(),
+        );
         self.findings.sort_by_key(|finding| !finding.refused);
     }
 

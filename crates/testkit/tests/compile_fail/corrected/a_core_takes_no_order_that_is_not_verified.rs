@@ -1,5 +1,4 @@
 //! Risk-guard's core judges verified orders only.
-#![allow(unused_imports, reason = "the same for the offence and its correction")]
 
 use portcullis_domain::{Order, Timestamp};
 use portcullis_wire::Verified;

@@ -1,10 +1,9 @@
 //! The kill switch is an operator's to pull, not a service's.
-#![allow(unused_imports, reason = "the same for the offence and its correction")]
 
-use portcullis_runtime::{Client, Service};
+use portcullis_runtime::Client;
 use portcullis_wire::Signed;
 use portcullis_wire::messages::Kill;
-use portcullis_wire::principal::{Operator, RiskGuard};
+use portcullis_wire::principal::Operator;
 use portcullis_wire::subjects::KILL;
 
 pub fn kill(service: &Client<Operator>, kill: &Signed<Kill>) -> bool {

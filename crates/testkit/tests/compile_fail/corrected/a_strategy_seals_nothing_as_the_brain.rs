@@ -1,20 +1,12 @@
 //! A strategy proposes; orders are the brain's to seal.
-#![allow(
-    unused_imports,
-    unused_variables,
-    reason = "the same for the offence and its correction"
-)]
 
 use portcullis_domain::Order;
 use portcullis_runtime::Client;
-use portcullis_wire::messages::Proposal;
-use portcullis_wire::principal::Strategy;
-use portcullis_wire::subjects::{ORDER, PROPOSAL};
+use portcullis_wire::principal::Brain;
+use portcullis_wire::subjects::ORDER;
 
-pub fn order(client: &Client<Strategy>, order: &Order, proposal: &Proposal) -> bool {
-    client
-        .seal(&PROPOSAL, Some("sample"), proposal, None, None)
-        .is_ok()
+pub fn order(client: &Client<Brain>, order: &Order) -> bool {
+    client.seal(&ORDER, None, order, None, None).is_ok()
 }
 
 fn main() {}

@@ -1,5 +1,4 @@
 //! Execution's core takes a permit as it was opened, never one that somebody wrote down.
-#![allow(unused_imports, reason = "the same for the offence and its correction")]
 
 use execution_core::{Execution, Input};
 use portcullis_domain::{Order, Timestamp};

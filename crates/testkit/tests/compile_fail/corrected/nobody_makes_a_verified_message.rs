@@ -1,19 +1,9 @@
 //! Only `wire` can make a `Verified`: its fields are its own.
-#![allow(
-    unused_imports,
-    unused_variables,
-    reason = "the same for the offence and its correction"
-)]
 
 use portcullis_domain::Order;
-use portcullis_wire::{Header, Received, Verified};
+use portcullis_wire::{Received, Verified};
 
-pub fn trusted(
-    received: Received<Order>,
-    header: Header,
-    message: Order,
-    frame: Vec<u8>,
-) -> Verified<Order> {
+pub fn trusted(received: Received<Order>) -> Verified<Order> {
     received.either()
 }
 

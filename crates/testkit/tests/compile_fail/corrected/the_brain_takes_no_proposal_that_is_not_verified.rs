@@ -1,5 +1,4 @@
 //! The brain's core sizes verified proposals only.
-#![allow(unused_imports, reason = "the same for the offence and its correction")]
 
 use brain_core::{Brain, Input};
 use portcullis_domain::Timestamp;
