@@ -9,7 +9,7 @@ use portcullis_runtime::{
     policy, tracing,
 };
 use portcullis_wire::messages::{Notice, Outcome, Proposal, ServiceStatus};
-use portcullis_wire::principal::Brain;
+use portcullis_wire::principal::{Brain, Role};
 use portcullis_wire::subjects::{
     BOOK, DECISION, EXECUTION_STATUS, HEARTBEAT, ORDER, PROPOSAL, REPORT, Row, VERDICT,
 };
@@ -92,9 +92,15 @@ impl Inboxes {
         for limits in &config.policy.instruments {
             news.push((BOOK.row, Some(limits.instrument.symbol.as_str())));
         }
-        let mut proposals: Vec<(&'static Row, Option<&str>)> = Vec::new();
+        // Whoever can seal for the brain is heard, so that a strategy that the settings do not know is
+        // told so.
+        let links: Vec<_> = service.identity().ring.links().copied().collect();
+        let sealing = links
+            .iter()
+            .filter_map(|link| link.source.as_str().strip_prefix(Role::Strategy.name()));
+        let proposals: Vec<(&'static Row, Option<&str>)> =
+            sealing.map(|id| (PROPOSAL.row, Some(id))).collect();
         for id in config.strategies.keys() {
-            proposals.push((PROPOSAL.row, Some(id.as_str())));
             news.push((REPORT.row, Some(id.as_str())));
             news.push((VERDICT.row, Some(id.as_str())));
         }

@@ -262,6 +262,8 @@ impl View {
                 self.happened(at, source, false, format!("started, version {version}"));
             }
             Notice::Stopped => self.happened(at, source, false, "stopped".to_owned()),
+            // It comes three times a minute and says nothing that a status does not.
+            Notice::Alive => {}
             Notice::KillSwitch {
                 state,
                 cause,

@@ -3,12 +3,12 @@
 use execution_core::{Effect, Effects, Input};
 use portcullis_domain::{Hash, OrderId, Timestamp};
 use portcullis_runtime::{BusError, JournalError, Service, metrics, tracing};
-use portcullis_wire::messages::{ExecutionReport, PermitTaken};
+use portcullis_wire::messages::{ExecutionReport, Notice, PermitTaken};
 use portcullis_wire::subjects::{EXECUTION_NOTICE, FILL, PERMIT_TAKEN, REPORT};
 use portcullis_wire::{Header, Sealed};
 use sha2::{Digest, Sha256};
 
-use crate::history::encode_step;
+use crate::history::{encode_acknowledged, encode_step};
 use crate::shell::{Role, Shell, ShellError, Written};
 
 impl Shell {
@@ -97,6 +97,25 @@ impl Shell {
         }
         for action in actions {
             self.act(action).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps in the journal how far the stream has the facts.
+    pub(crate) fn note_acknowledged(&mut self) -> Result<(), ShellError> {
+        let through = *self.service.facts_acknowledged().borrow();
+        let reached = self.acknowledgements.through(through);
+        if let Some(before) = reached {
+            let entry = encode_acknowledged(before).map_err(ShellError::Encode)?;
+            self.journal.append_lazy(vec![entry])?;
+        }
+        Ok(())
+    }
+
+    /// Puts a sign of life on record when one is due; by way of the journal, as everything else.
+    pub(crate) async fn show_life(&mut self) -> Result<(), ShellError> {
+        if self.service.is_sign_of_life_due() {
+            self.notice(Notice::Alive).await?;
         }
         Ok(())
     }

@@ -22,12 +22,12 @@ use portcullis_wire::principal;
 use portcullis_wire::subjects::{
     BOOK, EXECUTION_STATUS, HEARTBEAT, KILL, PERMIT, RECEIPT, Row, SIGNATURE, TRADE,
 };
-use portcullis_wire::{Header, Sealed, Text, kill};
+use portcullis_wire::{Header, Received, Refusal, Sealed, Text, kill};
 use tokio::sync::mpsc;
 
 use crate::bybit::{PrivateStream, RestClient, SetupError, StreamEvent, StreamSettings};
 use crate::config::{Arguments, Config};
-use crate::history::{Acknowledgements, History, encode_acknowledged};
+use crate::history::{Acknowledgements, History};
 use crate::venue::{Event, Signed, Venue, fill_of, order_of};
 
 /// How often time passes for the core.
@@ -293,6 +293,7 @@ impl Shell {
             let venue = self.venue.clone();
             tokio::spawn(async move { venue.keep_time().await });
             self.note_acknowledged()?;
+            self.show_life().await?;
         }
         if tick.is_multiple_of(STATUS_EVERY) {
             let status = self.core.status(self.service.now())?;
@@ -330,16 +331,6 @@ impl Shell {
                 self.service.set_ready(ready, reason.code());
             }
         }
-    }
-
-    fn note_acknowledged(&mut self) -> Result<(), ShellError> {
-        let through = *self.service.facts_acknowledged().borrow();
-        let reached = self.acknowledgements.through(through);
-        if let Some(before) = reached {
-            let entry = encode_acknowledged(before).map_err(ShellError::Encode)?;
-            self.journal.append_lazy(vec![entry])?;
-        }
-        Ok(())
     }
 
     async fn control(&mut self, raw: &Raw) -> Result<(), ShellError> {
@@ -464,8 +455,15 @@ impl Shell {
             return Ok(());
         };
         // Either one seen before means that it was acted on before.
-        let (Some(permit), Some(order)) = (permit.fresh(), order.fresh()) else {
-            return Ok(());
+        let (permit, order) = match (permit, order) {
+            (Received::Fresh(permit), Received::Fresh(order)) => (permit, order),
+            (Received::Fresh(_), Received::Duplicate(_)) => {
+                // An honest guard permits an order once.
+                let refused = Refusal::Replay;
+                self.service.refuse(refused, &raw.subject, &raw.bytes);
+                return Ok(());
+            }
+            (Received::Duplicate(_), _) => return Ok(()),
         };
         metrics::counter!("portcullis_execution_permits_total").increment(1);
         let id = order.message().id;

@@ -11,6 +11,7 @@
 //! Deliberately absent: requests and replies between services. Nobody answers a reply subject, so
 //! nobody can be made to answer one.
 
+mod alive;
 pub mod args;
 mod backoff;
 mod bus;

@@ -68,6 +68,8 @@ struct State {
     connection: u64,
     /// Nothing is sent before, after the stream refused something.
     pause_until: Option<Instant>,
+    /// When the last fact was taken, or was last asked for because none had been.
+    taken_at: Instant,
 }
 
 impl Default for State {
@@ -81,6 +83,7 @@ impl Default for State {
             next: 0,
             connection: 0,
             pause_until: None,
+            taken_at: Instant::now(),
         }
     }
 }
@@ -143,6 +146,7 @@ impl Outbox {
     /// one is always taken.
     pub(crate) fn push(&self, sealed: Sealed, repeated: bool) -> Result<(), BusError> {
         let mut state = self.lock();
+        state.taken_at = Instant::now();
         if repeated {
             state.earlier = state.earlier.saturating_add(1);
         } else if state.length().saturating_sub(state.earlier) >= WAITING_MAX {
@@ -192,6 +196,17 @@ impl Outbox {
         } else {
             Err(BusError::OutboxFull(waiting))
         }
+    }
+
+    /// Whether a fact is due, because none was taken for `most` and none waits: one that waits says
+    /// enough when it arrives. Says so once each time.
+    pub(crate) fn is_silent_for(&self, most: Duration) -> bool {
+        let mut state = self.lock();
+        let silent = state.length() == 0 && state.taken_at.elapsed() >= most;
+        if silent {
+            state.taken_at = Instant::now();
+        }
+        silent
     }
 
     pub(crate) fn acknowledged(&self) -> watch::Receiver<u64> {

@@ -156,12 +156,12 @@ impl StartError {
 /// A service on the bus. It does everything a [`Client`] does, and more. Clones are the same
 /// service.
 pub struct Service<P> {
-    client: Client<P>,
-    shared: Arc<Shared>,
+    pub(crate) client: Client<P>,
+    pub(crate) shared: Arc<Shared>,
 }
 
-struct Shared {
-    outbox: Outbox,
+pub(crate) struct Shared {
+    pub(crate) outbox: Outbox,
     health: Health,
     health_address: SocketAddr,
     /// Locked for as long as anything of the service runs.
@@ -237,6 +237,7 @@ impl<P: ServiceRole> Service<P> {
                 Self { client, shared }.notice(notice);
             }
         }));
+        service.show_life();
         tracing::info!(
             service = P::ROLE.name(),
             boot,

@@ -325,6 +325,9 @@ pub enum Notice {
     },
     /// It stopped in order.
     Stopped,
+    /// It lives, and had nothing else to put on record for a while: whoever hears nothing any more
+    /// knows that something is kept back.
+    Alive,
     /// Its kill switch changed.
     KillSwitch {
         /// What it is now.

@@ -287,7 +287,7 @@ impl Verifier {
         if !sealed.counts_at(now) {
             return Err(Refusal::RetiredKey);
         }
-        let Authentic { header, tag, .. } = &sealed;
+        let header = &sealed.header;
         if header.expires_at.since(header.issued_at) > row.lifetime || now >= header.expires_at {
             return Err(Refusal::Expired);
         }
@@ -297,11 +297,13 @@ impl Verifier {
         if header.issued_at < self.started_at {
             return Err(Refusal::BeforeBoot);
         }
-        let channel = row.channel(&header.subject);
-        let novelty =
-            self.window(header, channel)?
-                .record(header.boot, header.seq, header.id, *tag);
+        // Before it takes a place: whoever has the link's key but not the author's could otherwise
+        // shut every later message out with one that names a start far ahead.
+        let tag = sealed.tag;
         let verified = self.read(sealed, row.protection, bytes)?;
+        let header = &verified.header;
+        let window = self.window(header, row.channel(&header.subject))?;
+        let novelty = window.record(header.boot, header.seq, header.id, tag);
         match novelty {
             Novelty::Fresh => Ok(Received::Fresh(verified)),
             Novelty::Duplicate => Ok(Received::Duplicate(verified)),

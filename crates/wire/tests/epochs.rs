@@ -311,3 +311,30 @@ fn link_keys_alone_make_no_heartbeat() {
         );
     }
 }
+
+/// The key of a link is not enough to shut its author out by naming a start that never was.
+#[test]
+fn a_heartbeat_that_its_author_did_not_sign_takes_no_place() {
+    let link = |boot: u64, seed: u8| {
+        let mut keys = ring("risk-guard", &[FIRST]);
+        keys.sign_with(Signer::from_seed(&[seed; 32]));
+        Sealer::new(realm(), name("risk-guard"), boot, keys)
+    };
+    let beat = Heartbeat {
+        kill: KillState::Armed,
+        policy: Hash([7; 32]),
+    };
+    let seal = |mut sealer: Sealer, number: u8| {
+        let context = Context::first(NOW, EnvelopeId([number; 16]));
+        sealer.seal(&HEARTBEAT, None, &beat, context).unwrap()
+    };
+    let mut keys = ring("risk-guard", &[FIRST]);
+    keys.trust(name("risk-guard"), Signer::from_seed(&[1; 32]).verifying());
+    let mut brain = Verifier::new(realm(), name("brain"), NOW, keys);
+    let mut open = |sealed: &Sealed| {
+        let opened = brain.open(&HEARTBEAT, &sealed.subject, &sealed.frame, NOW);
+        opened.map(drop)
+    };
+    assert_eq!(open(&seal(link(u64::MAX, 2), 1)), Err(Refusal::Author));
+    assert_eq!(open(&seal(link(7, 1), 2)), Ok(()));
+}

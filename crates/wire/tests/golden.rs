@@ -434,6 +434,13 @@ fn vectors() -> Vec<Vector> {
         None,
         &checkpoint,
     );
+    maker.add(
+        "notice of life",
+        "",
+        &subjects::MARKET_DATA_NOTICE,
+        None,
+        &Notice::Alive,
+    );
     assert!(Bps::new(1_000_001).is_err());
     maker.vectors
 }

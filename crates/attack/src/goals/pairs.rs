@@ -607,7 +607,10 @@ fn signed_under_another_policy(team: &mut Team<'_>) -> Result<Outcome> {
 /// The signer's bundle holds both keys under which an order and a permit are sealed for it: whoever
 /// reads under a key can also seal under it. Alone it has no way to hand the signer anything.
 fn without_the_venues_key(team: &mut Team<'_>) -> Result<Outcome> {
-    let order = made_up_order(team.stage, "10")?;
+    // Below the market, so that it fills nothing: a fill of an order that is not its own has execution
+    // pull its switch, and the other cells need a stack that trades.
+    let mut order = made_up_order(team.stage, "20")?;
+    order.limit_price = tick(order.limit_price.lowered(Bps::new(100)?)?)?;
     let (brain, guard) = (PrincipalName::new("brain")?, PrincipalName::new("risk-guard")?);
     let sealed = team.thief("signer")?.seal_as(brain, &ORDER, None, &order)?;
     let permit = Permit {
@@ -649,7 +652,8 @@ fn without_the_venues_key(team: &mut Team<'_>) -> Result<Outcome> {
     Ok(Outcome::allowed(
         "place any order: with the signer's link keys it seals what the signer wants to see, with \
          execution's it asks for the signature and reaches the venue. The signature is on record with \
-         no permit before it, and execution finds an order that is not its own and stops",
+         no permit before it; should it fill, execution finds a fill that is not its own and pulls its \
+         switch",
         format!("entry {} of audit's log has the signature; the exchange: {at_exchange}", entry.index),
         vec![refused],
     ))

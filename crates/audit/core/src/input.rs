@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use portcullis_domain::{OrderId, PrincipalName};
-use portcullis_wire::messages::{Checkpoint, PermitTaken, Receipt};
+use portcullis_domain::{OrderId, PrincipalName, Timestamp};
+use portcullis_wire::messages::{Checkpoint, Notice, PermitTaken, Receipt};
 use portcullis_wire::{Header, Text, Verified};
 
 use crate::bus::{BusClient, BusDenial, BusEvent, BusPlace, BusSaid};
@@ -17,6 +17,8 @@ pub struct Fact {
     pub(crate) header: Box<Header>,
     pub(crate) frame: Vec<u8>,
     pub(crate) order: Option<OrderId>,
+    /// Whether its source says with it that it ends.
+    pub(crate) is_last: bool,
 }
 
 impl Fact {
@@ -28,6 +30,17 @@ impl Fact {
             header: Box::new(header),
             frame,
             order: None,
+            is_last: false,
+        }
+    }
+
+    /// A notice: one of them says that its source ends in order, and its silence is none then.
+    #[must_use]
+    pub fn notice(verified: Verified<Notice>) -> Self {
+        let is_last = *verified.message() == Notice::Stopped;
+        Self {
+            is_last,
+            ..Self::new(verified)
         }
     }
 
@@ -39,6 +52,7 @@ impl Fact {
             header: Box::new(header),
             frame,
             order: Some(message.order),
+            is_last: false,
         }
     }
 }
@@ -132,6 +146,15 @@ pub enum Alert {
         boot: u64,
         /// Which.
         seq: u64,
+    },
+    /// A source that has spoken says nothing any more, and did not say that it ends.
+    Silence {
+        /// Which.
+        source: PrincipalName,
+        /// Its newest start that spoke.
+        boot: u64,
+        /// When it spoke last, or audit's own start where that is later.
+        since: Timestamp,
     },
     /// A violation is recorded.
     Violation {

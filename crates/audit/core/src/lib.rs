@@ -10,7 +10,8 @@
 //!
 //! Facts come on two paths: at once from the bus, and completely from the stream. What one path
 //! lost, the other brings; what neither brings is recorded as a gap. Nothing is receipted or
-//! acknowledged before it is durable.
+//! acknowledged before it is durable. A source that falls silent without a word is on record too:
+//! so look facts that somebody keeps back together with all that come after them.
 #![no_std]
 #![deny(
     clippy::arithmetic_side_effects,
@@ -31,6 +32,7 @@ mod own;
 mod position;
 mod recorder;
 mod recovery;
+mod silence;
 
 #[cfg(test)]
 #[expect(

@@ -31,6 +31,15 @@ pub enum Own {
         /// The last that is missing.
         to: u64,
     },
+    /// A source that has spoken says nothing any more, and did not say that it ends.
+    Silence {
+        /// Which.
+        source: PrincipalName,
+        /// Its newest start that spoke.
+        boot: u64,
+        /// When it spoke last, or audit's own start where that is later.
+        since: Timestamp,
+    },
     /// Something was refused that an honest system never sends.
     Violation {
         /// Where it came.
@@ -98,6 +107,7 @@ impl Own {
         match self {
             Self::Started { .. } => "audit.started",
             Self::Gap { .. } => "audit.gap",
+            Self::Silence { .. } => "audit.silence",
             Self::Violation { .. } => "audit.violation",
             Self::Suppressed { .. } => "audit.suppressed",
             Self::BusDenied { .. } => "audit.bus_denied",
@@ -114,6 +124,7 @@ impl Own {
         match self {
             Self::Started { .. }
             | Self::Gap { .. }
+            | Self::Silence { .. }
             | Self::Violation { .. }
             | Self::Suppressed { .. } => None,
             Self::BusDenied { place, .. }
@@ -131,6 +142,7 @@ impl Own {
             Self::BusSuppressed { count, .. } => *count,
             Self::Started { .. }
             | Self::Gap { .. }
+            | Self::Silence { .. }
             | Self::Violation { .. }
             | Self::Suppressed { .. }
             | Self::BusServer { .. }

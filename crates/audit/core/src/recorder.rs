@@ -16,6 +16,7 @@ use crate::line::{Held, LINES_MAX, MISSING_MAX, Recent, Source};
 use crate::own::Own;
 use crate::position::Place;
 use crate::recovery::{Recovery, RecoveryError};
+use crate::silence::Silence;
 
 /// While the stream still brings facts, a hole may wait so many times longer: the stream either
 /// fills it or passes it.
@@ -32,6 +33,8 @@ pub struct Settings {
     pub held_bytes_max: usize,
     /// A hole that neither path fills in this time is recorded as a gap.
     pub hole_timeout: Span,
+    /// A source of which nothing was recorded for so long is silent.
+    pub silence_timeout: Span,
     /// A checkpoint is due this long after the last one, if the log grew.
     pub checkpoint_interval: Span,
     /// So many violations a second are recorded one by one, and as many denials of the bus server.
@@ -57,6 +60,8 @@ pub struct Counts {
     pub violations: u64,
     /// Denials of the bus server, recorded one by one or in a count.
     pub bus_denied: u64,
+    /// Sources that are silent now.
+    pub silent: u64,
     /// Facts that are held back now.
     pub held: u64,
     /// Facts from the bus that were left to the stream, because too many were held back.
@@ -73,6 +78,7 @@ pub struct Core {
     sources: BTreeMap<PrincipalName, Source>,
     limiter: Limiter,
     bus: Bus,
+    silence: Silence,
     counts: Counts,
     /// When the stream last brought anything.
     stream_at: Timestamp,
@@ -90,10 +96,11 @@ impl Core {
         me: PrincipalName,
         boot: u64,
         chain: Chain,
-        recovery: Recovery,
+        mut recovery: Recovery,
     ) -> Result<Self, RecoveryError> {
         let (gaps, violations) = (recovery.gaps, recovery.violations);
         let each_second = settings.violations_each_second;
+        let silence = core::mem::take(&mut recovery.silence);
         let bus = Bus::new(each_second, recovery.bus_place, recovery.bus_denied);
         // An earlier start may have stated all of it already, and a size is stated once only.
         let checkpoint_size = chain.size();
@@ -103,6 +110,7 @@ impl Core {
             ledger: Ledger::new(me, boot, chain),
             limiter: Limiter::new(each_second),
             bus,
+            silence,
             counts: Counts {
                 gaps,
                 violations,
@@ -122,9 +130,15 @@ impl Core {
             entries: self.ledger.size(),
             durable: self.ledger.durable().0,
             bus_denied: self.bus.denied,
+            silent: self.silence.count(),
             held: u64::try_from(held).unwrap_or(u64::MAX),
             ..self.counts
         }
+    }
+
+    /// Every source that has spoken, and whether it is silent now.
+    pub fn sources(&self) -> impl Iterator<Item = (PrincipalName, bool)> {
+        self.silence.sources()
     }
 
     /// How far the bus server's log is recorded; `None` when it never was followed.
@@ -271,6 +285,7 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<(), Fault> {
         let (name, boot, seq) = (fact.header.source, fact.header.boot, fact.header.seq);
+        self.silence.spoke(&fact, received_at);
         let recorded = self
             .ledger
             .append_fact(received_at, fact, token(path), effects)?;
@@ -486,6 +501,20 @@ impl Core {
         self.bus.tick(now, &mut self.ledger, effects)?;
         while let Some((name, boot, end)) = self.overdue_hole(now) {
             self.settle(now, name, boot, end, effects)?;
+        }
+        let limit = self.settings.silence_timeout;
+        while let Some((source, boot, since)) = self.silence.overdue(now, limit) {
+            let own = Own::Silence {
+                source,
+                boot,
+                since,
+            };
+            self.ledger.append_own(now, &own, Vec::new(), effects)?;
+            effects.alerts.push(Alert::Silence {
+                source,
+                boot,
+                since,
+            });
         }
         if now.since(self.checkpoint_at) >= self.settings.checkpoint_interval {
             self.checkpoint(now, effects);

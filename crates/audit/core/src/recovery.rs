@@ -9,6 +9,7 @@ use crate::entry::{Entry, Kind};
 use crate::line::{LINES_MAX, Line, MISSING_MAX, Recent, Recorded, Source};
 use crate::own::Own;
 use crate::position::{Misplaced, Positions};
+use crate::silence::{Silence, is_last};
 
 /// Why a log cannot be continued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +37,8 @@ pub struct Recovery {
     pub(crate) bus_denied: u64,
     /// How far the bus server's log is recorded.
     pub(crate) bus_place: Option<BusPlace>,
+    /// Who has spoken, and who has said that it ends.
+    pub(crate) silence: Silence,
 }
 
 impl Recovery {
@@ -50,7 +53,7 @@ impl Recovery {
             self.bus_place = own.bus_place().or(self.bus_place);
         }
         match own {
-            None | Some(Own::Started { .. }) => {}
+            None | Some(Own::Started { .. } | Own::Silence { .. }) => {}
             Some(Own::Gap { .. }) => self.gaps = self.gaps.saturating_add(1),
             Some(Own::Violation { .. }) => self.violations = self.violations.saturating_add(1),
             Some(Own::Suppressed { count, .. }) => {
@@ -64,6 +67,8 @@ impl Recovery {
             ) => {}
         }
         if entry.kind == Kind::Fact {
+            self.silence
+                .remember(entry.source, entry.boot, is_last(entry));
             let line = self.lines.entry((entry.source, entry.boot)).or_default();
             let recorded = Recorded {
                 index: entry.index,

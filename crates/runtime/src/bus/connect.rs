@@ -16,6 +16,9 @@ use crate::shutdown::Faults;
 
 /// How long the first connection may take, with all its attempts.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So many connections in a row that the server closes without a word are a refusal: one that goes
+/// down does it once or twice.
+const HANG_UPS_MAX: u32 = 5;
 /// Two of them unanswered, and the connection counts as dead.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// How many commands may wait for the connection; what waits there may be sent late.
@@ -106,7 +109,7 @@ pub(super) async fn connect(
     let (counter, connections) = watch::channel(0);
     let began = Instant::now();
     let mut pause = Duration::from_millis(50);
-    let mut refusals = 0_usize;
+    let (mut refusals, mut hung_up) = (0_usize, 0_u32);
     loop {
         let options = options(
             identity.name,
@@ -120,8 +123,14 @@ pub(super) async fn connect(
             Err(cause) => cause,
         };
         refusals = refusals.saturating_add(usize::from(is_refusal(&cause)));
+        hung_up = if was_hung_up(&cause) {
+            hung_up.saturating_add(1)
+        } else {
+            0
+        };
         // While keys are exchanged, those of before or after may be the ones that it knows.
-        if is_refusal(&cause) && refusals >= admitting.kinds() {
+        let refused = is_refusal(&cause) && refusals >= admitting.kinds();
+        if refused || hung_up >= HANG_UPS_MAX {
             let (principal, url) = (identity.name, url.into());
             return Err(ConnectError::Refused {
                 principal,
@@ -199,12 +208,16 @@ fn report(event: &Event, connections: &watch::Sender<u64>, faults: &Faults) {
             tracing::error!(denied = text.as_str(), "the bus denied a permission");
             metrics::counter!("portcullis_bus_permission_denied_total").increment(1);
             if text.contains("for Subscription") {
-                // A service that is deaf on one subject must not look healthy.
-                let next_step = "check that --identity and --config are those of the deployment \
-                                 that the server's configuration was generated for";
-                let denied = SubscriptionDenied(text.clone());
-                faults.fail(Unusable::at_present(denied, next_step.into()));
+                deaf(text, faults);
             }
+        }
+        Event::ServerError(ServerError::Other(text)) if text.contains("maximum subscriptions") => {
+            tracing::error!(
+                denied = text.as_str(),
+                "the bus takes no more subscriptions"
+            );
+            metrics::counter!("portcullis_bus_permission_denied_total").increment(1);
+            deaf(text, faults);
         }
         Event::ServerError(error) => {
             tracing::error!(%error, "the bus reported an error");
@@ -220,9 +233,27 @@ fn report(event: &Event, connections: &watch::Sender<u64>, faults: &Faults) {
     }
 }
 
+/// A service that is deaf on one subject must not look healthy.
+fn deaf(said: &str, faults: &Faults) {
+    let next_step = "check that --identity and --config are those of the deployment that the \
+                     server's configuration was generated for";
+    let denied = SubscriptionDenied(said.to_owned());
+    faults.fail(Unusable::at_present(denied, next_step.into()));
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("the bus denied a subscription: {0}")]
 struct SubscriptionDenied(String);
+
+/// Whether the server shook hands and then closed without a word: what it does to a certificate that
+/// is not on its list, and also when it is just going down.
+fn was_hung_up(error: &async_nats::ConnectError) -> bool {
+    let closed = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<io::Error>())
+        .is_some_and(|cause| cause.to_string().contains("got nothing"));
+    closed && error.kind() == ConnectErrorKind::Io
+}
 
 /// Whether one side turned the other down, so that trying again cannot help.
 fn is_refusal(error: &async_nats::ConnectError) -> bool {

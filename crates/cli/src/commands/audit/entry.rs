@@ -162,6 +162,7 @@ fn describe_notice(notice: &Notice) -> String {
     match notice {
         Notice::Started { version, .. } => format!("started, version {version}"),
         Notice::Stopped => "stopped".to_owned(),
+        Notice::Alive => "alive".to_owned(),
         Notice::KillSwitch {
             state,
             cause,

@@ -10,7 +10,7 @@ use crate::output::Output;
 /// # Errors
 /// When the answer is not yes, or there is nobody to ask.
 pub fn confirm(question: &str, yes: bool, output: &Output) -> Result<(), Failure> {
-    if yes || !io::stdin().is_terminal() {
+    if yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() || output.is_json() {

@@ -198,7 +198,7 @@ fn links(
             // One end could not be opened, which is said.
             continue;
         };
-        if at_source == at_audience || at_source.is_none() || true {
+        if at_source == at_audience && at_source.is_some() {
             continue;
         }
         findings.error(
