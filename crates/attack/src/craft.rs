@@ -4,8 +4,8 @@
 use anyhow::{Context as _, Result};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use portcullis_domain::EnvelopeId;
-use portcullis_runtime::identity::BundleLink;
 use portcullis_runtime::envelope_id;
+use portcullis_runtime::identity::BundleLink;
 use portcullis_wire::{Frame, Header, KeyId, LinkKey, Sealed, VERSION, inspect};
 use sha2::Sha256;
 
@@ -64,7 +64,9 @@ impl Craft {
     /// When a part is longer than the format has room for.
     pub fn seal<'a>(&self, keys: impl IntoIterator<Item = &'a BundleLink>) -> Result<Vec<u8>> {
         let keys = keys.into_iter();
-        self.seal_under(keys.map(|held| (KeyId::new(held.link, held.epoch.number), held.key.clone())))
+        self.seal_under(
+            keys.map(|held| (KeyId::new(held.link, held.epoch.number), held.key.clone())),
+        )
     }
 
     /// Puts the seals of another envelope under it.

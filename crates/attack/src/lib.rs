@@ -24,6 +24,7 @@ pub mod tail;
 pub mod team;
 pub mod venue;
 pub mod wire;
+pub mod witness;
 
 #[expect(
     clippy::expect_used,

@@ -30,8 +30,8 @@ struct Arguments {
     /// Print the page instead of the lines
     #[arg(long)]
     markdown: bool,
-    /// Write the page to docs/attack-report.md; needs all cells
-    #[arg(long)]
+    /// Write the page to docs/attack-report.md
+    #[arg(long, conflicts_with_all = ["attacker", "goal", "cell"])]
     write: bool,
 }
 
@@ -48,24 +48,32 @@ fn main() -> Result<ExitCode> {
         if !quiet {
             println!("{}", report::line(cell));
         }
+        // At once: what comes after may end the suite, and what was seen stays seen.
+        if arguments.json
+            && let Ok(line) = serde_json::to_string(cell)
+        {
+            println!("{line}");
+        }
     })?;
     stage.check_log()?;
-    if arguments.json {
-        for cell in &cells {
-            println!("{}", serde_json::to_string(cell)?);
-        }
-    }
     if arguments.markdown {
         println!("{}", report::page(&cells));
     }
     let (shown, red) = report::summary(&cells);
     if !quiet {
-        println!("{} cells: {shown} blocked or allowed as written, {red} red", cells.len());
+        println!(
+            "{} cells: {shown} blocked or allowed as written, {red} red",
+            cells.len()
+        );
     }
     if arguments.write {
         let path = stack::root().join(report::PATH);
         let kept = std::fs::read_to_string(&path).unwrap_or_default();
         std::fs::write(&path, report::replace_page(&kept, &report::page(&cells)))?;
     }
-    Ok(if red == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if red == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -1,7 +1,5 @@
 //! The table: for people, as the page in `docs`, and for machines.
 
-use std::fmt::Write as _;
-
 use crate::goals::GOALS;
 use crate::outcome::{Outcome, Refused};
 use crate::suite::{ATTACKERS, Cell};
@@ -20,7 +18,10 @@ pub fn line(cell: &Cell) -> String {
         Outcome::NotApplicable { why } => why.clone(),
         Outcome::Broken { evidence } => evidence.clone(),
     };
-    format!("{attacker:<12} {goal:<10} {word:<8} {:>6} ms  {detail}", cell.took_ms)
+    format!(
+        "{attacker:<12} {goal:<10} {word:<8} {:>6} ms  {detail}",
+        cell.took_ms
+    )
 }
 
 fn ways(refused: &[Refused]) -> String {
@@ -82,14 +83,18 @@ pub fn page(cells: &[Cell]) -> String {
         out.push('\n');
     };
     say("# Attack report\n");
-    say("What somebody can do who has stolen the complete bundle of one principal, and what not.\n");
-    say("This page is written by a program: `cargo xtask attack --write` starts the real stack with the \
+    say(
+        "What somebody can do who has stolen the complete bundle of one principal, and what not.\n",
+    );
+    say(
+        "This page is written by a program: `cargo xtask attack --write` starts the real stack with the \
          paper\nexchange, copies each bundle away, joins the bus with the copy beside the real service, \
          and tries for\neach goal the best that this material allows. A cell says *blocked* only when \
          the refusal was seen and\naudit's log has an entry about it. After every cell the exchange must \
          hold no order that audit has no\npermit for, none that differs from its permit, none above the \
          limits, and none after the kill. The test\n`attack_suite` runs the same and compares it with \
-         this page, times apart.\n");
+         this page, times apart.\n",
+    );
     let total = cells.len();
     say(&format!(
         "{total} cells: {shown} blocked or allowed as written here, {red} red, {} not applicable.\n",
@@ -172,7 +177,10 @@ pub fn section(cells: &[&Cell], say: &mut impl FnMut(&str)) {
                 say(&format!("| {title} | {why} | not applicable | | | | |"));
             }
             Outcome::Broken { evidence } => {
-                say(&format!("| {title} | {} | **RED** | | | | |", evidence.replace('|', "/")));
+                say(&format!(
+                    "| {title} | {} | **RED** | | | | |",
+                    evidence.replace('|', "/")
+                ));
             }
             Outcome::Blocked { .. } | Outcome::Allowed { .. } => {}
         }

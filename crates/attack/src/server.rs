@@ -60,7 +60,9 @@ impl Tap {
         let answer = self.hear(PATIENCE, |heard| {
             (heard.subject == inbox).then(|| heard.bytes.clone())
         })?;
-        Ok(serde_json::from_slice(&answer.with_context(|| format!("ask {subject}"))?)?)
+        Ok(serde_json::from_slice(
+            &answer.with_context(|| format!("ask {subject}"))?,
+        )?)
     }
 
     /// Copies what passes on a subject from here on.
@@ -110,7 +112,11 @@ impl Tap {
     }
 
     fn keep(&mut self, said: Said) -> Result<()> {
-        ensure!(said.errors.is_empty(), "the taken server said {:?}", said.errors);
+        ensure!(
+            said.errors.is_empty(),
+            "the taken server said {:?}",
+            said.errors
+        );
         self.heard.extend(said.heard);
         while self.heard.len() > HEARD_MAX {
             self.heard.pop_front();
@@ -160,7 +166,10 @@ impl Server {
             honest,
             port: stage.stack.port("nats"),
             monitor: stage.stack.port("nats_monitor"),
-            process: stage.stack.pid("nats-server").context("the server's process")?,
+            process: stage
+                .stack
+                .pid("nats-server")
+                .context("the server's process")?,
             ca: read("ca.pem")?,
             certificate: read("server.pem")?,
             key: read("server.key")?,
@@ -228,12 +237,14 @@ impl Server {
     /// # Errors
     /// When there is none.
     pub fn noticed(stage: &mut Stage, mark: Mark) -> Result<std::sync::Arc<OwnedEntry>> {
-        let (entry, ()) = stage.recorded(mark, "the server took another configuration", |entry| {
-            match entry.own()? {
+        let (entry, ()) = stage.recorded(
+            mark,
+            "the server took another configuration",
+            |entry| match entry.own()? {
                 Own::BusServer { event, .. } => (event == BusEvent::Reloaded).then_some(()),
                 _ => None,
-            }
-        })?;
+            },
+        )?;
         Ok(entry)
     }
 
@@ -259,8 +270,12 @@ impl Server {
         let answer = crate::stack::http(self.monitor, "GET", "/varz", "");
         let answer = answer.context("ask the server how it is")?;
         let varz: serde_json::Value = serde_json::from_str(&answer.body)?;
-        let loaded = varz.get("config_load_time").and_then(serde_json::Value::as_str);
-        Ok(loaded.context("when the server loaded its configuration")?.to_owned())
+        let loaded = varz
+            .get("config_load_time")
+            .and_then(serde_json::Value::as_str);
+        Ok(loaded
+            .context("when the server loaded its configuration")?
+            .to_owned())
     }
 }
 
@@ -304,11 +319,15 @@ fn evil(
         }
         here = opens(line).unwrap_or(here);
         importing = (importing || line.trim() == "imports: [") && line.trim() != "]";
-        let gone = cut.iter().zip(&mut left_out).any(|((account, texts), left_out)| {
-            let fits = importing && account == here && texts.iter().all(|text| line.contains(text));
-            *left_out |= fits;
-            fits
-        });
+        let gone = cut
+            .iter()
+            .zip(&mut left_out)
+            .any(|((account, texts), left_out)| {
+                let fits =
+                    importing && account == here && texts.iter().all(|text| line.contains(text));
+                *left_out |= fits;
+                fits
+            });
         if gone {
             continue;
         }
@@ -358,7 +377,10 @@ mod tests {
     fn taken(cut: &[(&str, &[&str])]) -> Result<String> {
         let seed = nkeys::KeyPair::new_from_raw(nkeys::KeyPairType::User, [7; 32]);
         let seed = seed.unwrap().seed().unwrap();
-        let seeds = accounts(HONEST).into_iter().map(|name| (name, seed.clone())).collect();
+        let seeds = accounts(HONEST)
+            .into_iter()
+            .map(|name| (name, seed.clone()))
+            .collect();
         let cut: Vec<_> = cut
             .iter()
             .map(|(name, texts)| {

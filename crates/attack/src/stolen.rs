@@ -133,10 +133,12 @@ impl Thief {
     #[must_use]
     pub fn may_hear(&self, subject: &str) -> bool {
         let reads = |row: &&portcullis_wire::subjects::Row| {
-            let subscribes = self.role.is_some_and(|role| row.subscribers.contains(&role));
+            let subscribes = self
+                .role
+                .is_some_and(|role| row.subscribers.contains(&role));
             subscribes && row.matches(subject) && row.may_read(&self.name, subject)
         };
-        TABLE.iter().any(|row| reads(&row))
+        TABLE.iter().any(reads)
     }
 
     /// Begins a start of its own, above every earlier one, as the real one's restart would.
@@ -249,7 +251,12 @@ impl Thief {
     /// When the bus denies it, or the connection ends.
     pub fn send(&mut self, sealed: &Sealed) -> Result<()> {
         let said = self.publish(&sealed.subject, &sealed.frame)?;
-        ensure!(said.errors.is_empty(), "{}: {:?}", sealed.subject, said.errors);
+        ensure!(
+            said.errors.is_empty(),
+            "{}: {:?}",
+            sealed.subject,
+            said.errors
+        );
         Ok(())
     }
 

@@ -139,9 +139,8 @@ pub fn run(
             kill(stage, &mut cells);
         }
         for attacker in ATTACKERS {
-            let wanted = |goal: &&Goal| {
-                goal.phase == phase && selection.wants(attacker.key, goal.key)
-            };
+            let wanted =
+                |goal: &&Goal| goal.phase == phase && selection.wants(attacker.key, goal.key);
             let goals: Vec<&Goal> = GOALS.iter().filter(wanted).collect();
             if goals.is_empty() {
                 continue;
@@ -157,6 +156,11 @@ pub fn run(
                 scene.make_honest()?;
             }
         }
+        if phase == Phase::Trading && !cells.is_empty() && team::wants(selection, phase) {
+            // A stack of their own: a supervisor restarts more slowly what ended often.
+            stage.check_log()?;
+            *stage = Stage::start()?;
+        }
         cells.extend(team::run(stage, selection, phase, &mut progress)?);
     }
     Ok(cells)
@@ -164,7 +168,10 @@ pub fn run(
 
 /// Whether the kill is needed for a goal.
 fn later(goal: &Goal, selection: &Selection) -> bool {
-    let named = |cell: &String| cell.rsplit_once('/').is_some_and(|(_, named)| named == goal.key);
+    let named = |cell: &String| {
+        cell.rsplit_once('/')
+            .is_some_and(|(_, named)| named == goal.key)
+    };
     let wanted = selection.cells.is_empty() || selection.cells.iter().any(named);
     goal.phase != Phase::Trading && wanted && Selection::has(&selection.goals, goal.key)
 }

@@ -14,10 +14,19 @@ use crate::stolen::Thief;
 use crate::suite::{Cell, Selection};
 
 /// What a name in a team stands for.
-const BUNDLES: &[(&str, &str)] = &[("strategy", "strategy-sample"), ("operator", "operator-dev")];
+const BUNDLES: &[(&str, &str)] = &[
+    ("strategy", "strategy-sample"),
+    ("operator", "operator-dev"),
+];
 /// Who has to work before whom.
-const STARTING_ORDER: &[&str] =
-    &["audit", "market-data", "signer", "risk-guard", "execution", "brain"];
+const STARTING_ORDER: &[&str] = &[
+    "audit",
+    "market-data",
+    "signer",
+    "risk-guard",
+    "execution",
+    "brain",
+];
 /// The member that is no bundle.
 pub const SERVER: &str = "nats-server";
 
@@ -100,7 +109,9 @@ impl Team<'_> {
             rejoin(self.stage)?;
         }
         let taken = std::mem::take(&mut self.taken);
-        let again = STARTING_ORDER.iter().filter(|service| taken.contains(*service));
+        let again = STARTING_ORDER
+            .iter()
+            .filter(|service| taken.contains(*service));
         for service in again {
             self.stage.restart(service)?;
         }
@@ -147,6 +158,12 @@ pub fn teams() -> Vec<&'static str> {
         }
     }
     teams
+}
+
+/// Whether any cell of a phase is selected.
+#[must_use]
+pub fn wants(selection: &Selection, phase: Phase) -> bool {
+    cells().any(|cell| cell.phase == phase && selection.wants(cell.attacker, cell.goal))
 }
 
 /// Runs the selected cells of a phase; `progress` hears of each one when it is done.

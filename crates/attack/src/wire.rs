@@ -196,7 +196,10 @@ impl Wire {
 ///
 /// # Errors
 /// What the asking says.
-pub fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
+pub fn poll<T>(
+    patience: Duration,
+    mut ask: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
     let begun = Instant::now();
     loop {
         if let Some(found) = ask()? {

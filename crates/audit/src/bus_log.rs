@@ -148,6 +148,7 @@ pub fn alert(alert: &Alert) {
             tracing::error!("lines of the bus server's log are gone; the log says where");
         }
         Alert::Gap { .. }
+        | Alert::Silence { .. }
         | Alert::Late { .. }
         | Alert::Violation { .. }
         | Alert::Suppressed { .. } => {}

@@ -36,6 +36,8 @@ pub struct RawConfig {
     held_kib_max: usize,
     /// After how many milliseconds a hole that nothing fills is recorded as a gap.
     hole_timeout_ms: u64,
+    /// After how many milliseconds without a fact a source is recorded as silent.
+    silence_timeout_ms: u64,
     /// How many milliseconds lie between two checkpoints.
     checkpoint_interval_ms: u64,
     /// How many violations a second are recorded one by one.
@@ -90,6 +92,7 @@ impl Config {
         within("held_facts_max", wide(raw.held_facts_max), 1, 4_096);
         within("held_kib_max", wide(raw.held_kib_max), 64, 16_384);
         within("hole_timeout_ms", raw.hole_timeout_ms, 100, 60_000);
+        within("silence_timeout_ms", raw.silence_timeout_ms, 1_000, 600_000);
         within(
             "checkpoint_interval_ms",
             raw.checkpoint_interval_ms,
@@ -119,6 +122,7 @@ impl Config {
                 held_facts_max: raw.held_facts_max,
                 held_bytes_max: raw.held_kib_max.saturating_mul(1 << 10),
                 hole_timeout: Span::from_millis(raw.hole_timeout_ms),
+                silence_timeout: Span::from_millis(raw.silence_timeout_ms),
                 checkpoint_interval: Span::from_millis(raw.checkpoint_interval_ms),
                 violations_each_second: raw.violations_each_second,
             },
@@ -144,6 +148,7 @@ mod tests {
         assert_eq!(config.segment_bytes, crate::log::SEGMENT_BYTES);
         assert_eq!(config.core.held_facts_max, 4_096);
         assert_eq!(config.core.hole_timeout, Span::from_secs(5));
+        assert_eq!(config.core.silence_timeout, Span::from_secs(60));
     }
 
     #[test]
@@ -168,13 +173,18 @@ mod tests {
         let wrong = GOOD
             .replace("\"trader\"", "\"sample\", \"a b\"")
             .replace("segment_mib = 16", "segment_mib = 0")
-            .replace("hole_timeout_ms = 5000", "hole_timeout_ms = 99");
+            .replace("hole_timeout_ms = 5000", "hole_timeout_ms = 99")
+            .replace("silence_timeout_ms = 60000", "silence_timeout_ms = 999");
         let said = parse(&wrong).unwrap_err().to_string();
         assert!(
             said.contains("segment_mib is 0, but must be 1 to 64"),
             "{said}"
         );
         assert!(said.contains("hole_timeout_ms is 99"), "{said}");
+        assert!(
+            said.contains("silence_timeout_ms is 999, but must be 1000 to 600000"),
+            "{said}"
+        );
         assert!(said.contains("strategies[1] is there twice"), "{said}");
         assert!(said.contains("strategies[2] has a character"), "{said}");
     }

@@ -35,11 +35,11 @@ facts! {
     REPORT: Fact::new;
     FILL: Fact::new;
     SIGNED: Fact::new;
-    BRAIN_NOTICE: Fact::new;
-    RISK_GUARD_NOTICE: Fact::new;
-    EXECUTION_NOTICE: Fact::new;
-    SIGNER_NOTICE: Fact::new;
-    MARKET_DATA_NOTICE: Fact::new;
+    BRAIN_NOTICE: Fact::notice;
+    RISK_GUARD_NOTICE: Fact::notice;
+    EXECUTION_NOTICE: Fact::notice;
+    SIGNER_NOTICE: Fact::notice;
+    MARKET_DATA_NOTICE: Fact::notice;
 }
 
 /// What is listened to on the bus: every fact, of these strategies where a fact is about one.

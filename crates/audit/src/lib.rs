@@ -17,6 +17,7 @@ pub mod config;
 mod facts;
 pub mod log;
 pub mod shell;
+mod silence;
 pub mod verify;
 
 #[cfg(test)]

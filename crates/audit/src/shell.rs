@@ -27,6 +27,7 @@ use crate::bus_log::{self, Accounts, BusLog, FollowerGone};
 use crate::config::{Arguments, Config};
 use crate::facts;
 use crate::log::{Log, LogError, Opened, Progress, Writer, WriterGone};
+use crate::silence;
 
 /// What audit's identity calls the key that continues the log.
 const CHAIN_SECRET: &str = "chain";
@@ -436,6 +437,7 @@ impl Shell {
             ("late", counts.late),
             ("violations", counts.violations),
             ("bus_denied", counts.bus_denied),
+            ("silent", counts.silent),
             ("held", counts.held),
             ("left_to_stream", counts.left_to_stream),
             ("receipts", counts.receipts),
@@ -451,10 +453,12 @@ impl Shell {
         metrics::gauge!("portcullis_audit_held_facts").set(f64::from(held));
         let unread = self.bus_log.problem();
         let ready = self.service.is_connected() && unread.is_none();
+        // A source that is silent does not keep audit from its work.
+        let recording = silence::show(&self.core);
         let detail = match &unread {
             _ if !self.service.is_connected() => "not connected to the bus",
             Some(problem) => problem,
-            None => "recording",
+            None => &recording,
         };
         self.service.set_ready(ready, detail);
         self.service.status(&ServiceStatus {
@@ -483,6 +487,11 @@ fn alert(alert: &Alert) {
         } => {
             tracing::error!(%source, boot, from, to, "facts are missing; the log names the gap");
         }
+        Alert::Silence {
+            source,
+            boot,
+            since,
+        } => silence::alert(source, *boot, *since),
         Alert::Late { source, boot, seq } => {
             tracing::warn!(%source, boot, seq, "a fact came late that the log names as missing");
         }

@@ -188,7 +188,7 @@ impl Tally {
                     return Err(Problem::Envelope);
                 }
             }
-            Some(Own::Started { .. }) => {}
+            Some(Own::Started { .. } | Own::Silence { .. }) => {}
             Some(Own::Gap {
                 source,
                 boot,

@@ -1,7 +1,6 @@
 //! The real server denies, and the real audit has it on its record.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking, in its helpers too"
 )]

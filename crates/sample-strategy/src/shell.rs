@@ -174,9 +174,13 @@ impl Trader {
             reduce_only: false,
         };
         let span = self.client.telemetry().span("propose", "");
-        let sent = self
-            .client
-            .publish(&PROPOSAL, Some(self.strategy.as_str()), &proposal, None, Some(span.traceparent()));
+        let sent = self.client.publish(
+            &PROPOSAL,
+            Some(self.strategy.as_str()),
+            &proposal,
+            None,
+            Some(span.traceparent()),
+        );
         match sent {
             Ok(sealed) => {
                 let order = order_id(self.strategy, sealed.id);

@@ -79,10 +79,10 @@ fn open_fact(seat: &Seat, subject: &str, frame: &[u8]) -> Result<Fact, Refusal> 
         REPORT: Fact::new,
         FILL: Fact::new,
         SIGNED: Fact::new,
-        BRAIN_NOTICE: Fact::new,
-        RISK_GUARD_NOTICE: Fact::new,
-        EXECUTION_NOTICE: Fact::new,
-        SIGNER_NOTICE: Fact::new
+        BRAIN_NOTICE: Fact::notice,
+        RISK_GUARD_NOTICE: Fact::notice,
+        EXECUTION_NOTICE: Fact::notice,
+        SIGNER_NOTICE: Fact::notice
     );
     Err(Refusal::Subject)
 }

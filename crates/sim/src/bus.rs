@@ -64,10 +64,11 @@ impl World {
         if let Some(row) = row_of(&sealed.subject) {
             self.send(from, row, &sealed);
         }
-        let boot = self.seat(from).boot;
-        self.seat(from)
-            .outbox
-            .push_back(Outgoing { number, sealed });
+        let now = self.now;
+        let seat = self.seat(from);
+        let boot = seat.boot;
+        seat.spoke_at = now;
+        seat.outbox.push_back(Outgoing { number, sealed });
         let after = self.random.between(100, 3_000);
         self.schedule(after, Event::Pump(from, boot));
     }

@@ -81,6 +81,8 @@ pub struct Seat {
     pub isolated_until: u64,
     /// Facts that the stream has not acknowledged; worth nothing after a crash.
     pub outbox: VecDeque<Outgoing>,
+    /// When it handed its last fact over.
+    pub spoke_at: u64,
 }
 
 impl Seat {
@@ -95,6 +97,7 @@ impl Seat {
             offset: 0,
             isolated_until: 0,
             outbox: VecDeque::new(),
+            spoke_at: 0,
         }
     }
 

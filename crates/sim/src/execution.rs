@@ -135,11 +135,7 @@ impl World {
             policy: Some(crate::settings::POLICY),
             kill: Some(self.execution_latch),
         };
-        let effects = vec![Effect::Notice(started)];
-        self.perform(Effects {
-            records: Vec::new(),
-            effects,
-        });
+        self.execution_notice(started);
         let resumed = self
             .execution
             .as_mut()
@@ -159,6 +155,14 @@ impl World {
         }
         let boot = self.seat(who).boot;
         self.schedule(20 * MS, Event::Login(boot));
+    }
+
+    pub(crate) fn execution_notice(&mut self, notice: Notice) {
+        let effects = vec![Effect::Notice(notice)];
+        self.perform(Effects {
+            records: Vec::new(),
+            effects,
+        });
     }
 
     pub(crate) fn execution_receives(&mut self, subject: &str, frame: &[u8]) {

@@ -327,8 +327,11 @@ impl World {
                 self.audit_step(audit_core::Input::Tick);
                 100
             }
-            Who::Signer | Who::MarketData | Who::Sample | Who::Other | Who::Alice => return,
+            // It has nothing else to do by the clock.
+            Who::Signer => 500,
+            Who::MarketData | Who::Sample | Who::Other | Who::Alice => return,
         };
+        self.show_life(who);
         self.schedule(every * MS, Event::Tick(who, boot));
     }
 

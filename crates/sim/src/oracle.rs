@@ -21,7 +21,7 @@ use crate::cast::Who;
 use crate::log::entry;
 use crate::settings::{Broken, POLICY, TRADING_SECRET, execution_settings, trading_key};
 use crate::venue::sign;
-use crate::world::World;
+use crate::world::{CHAOS_UNTIL, MS, World};
 
 /// What the oracle remembers.
 #[derive(Debug, Default)]
@@ -334,6 +334,21 @@ impl World {
                     ));
                 }
             }
+            Alert::Silence { source, since, .. } => {
+                self.trace.count("audit recorded a silence");
+                let up = Who::CORES
+                    .into_iter()
+                    .find(|who| who.name() == *source)
+                    .is_some_and(|who| self.seat(who).up);
+                // While the faults last, and until all have risen and are heard again, anybody may
+                // rightly be silent for a while.
+                let calm = !self.options.faults || self.now >= CHAOS_UNTIL + 10_000 * MS;
+                if up && calm {
+                    self.violated(format!(
+                        "audit hears nothing of {source}, which lives, since {since:?}"
+                    ));
+                }
+            }
             Alert::Late { .. } => self.trace.count("audit recorded a late fact"),
             Alert::Violation { subject, code } => {
                 if self.options.broken == Broken::Nothing {
@@ -349,7 +364,9 @@ impl World {
             | Alert::BusSuppressed { .. }
             | Alert::BusServer { .. }
             | Alert::BusLogLost => {
-                self.violated(format!("audit speaks of a bus that is not there: {alert:?}"));
+                self.violated(format!(
+                    "audit speaks of a bus that is not there: {alert:?}"
+                ));
             }
         }
     }

@@ -14,7 +14,8 @@ use signer_core::{Answer, Decision, EnclosedPermit};
 use crate::cast::Who;
 use crate::faults::Point;
 use crate::settings::{
-    POLICY, READING_SECRET, TRADING_SECRET, policy, reading_key, registry, strategies, trading_key,
+    POLICY, QUIET_MAX, READING_SECRET, TRADING_SECRET, policy, reading_key, registry, strategies,
+    trading_key,
 };
 use crate::venue::sign;
 use crate::world::World;
@@ -118,6 +119,23 @@ impl World {
                 kill: Some(self.signer_latch),
             },
         );
+    }
+
+    /// A sign of life where nothing else was put on record for a while: execution's by way of its
+    /// journal, audit's not at all.
+    pub(crate) fn show_life(&mut self, who: Who) {
+        let now = self.now;
+        let seat = self.seat(who);
+        let due = seat.up && seat.outbox.is_empty() && now - seat.spoke_at >= QUIET_MAX;
+        if !due || who == Who::Audit {
+            return;
+        }
+        seat.spoke_at = now;
+        self.trace.count("sign of life");
+        match who {
+            Who::Execution => self.execution_notice(Notice::Alive),
+            _ => self.notice_of(who, Notice::Alive),
+        }
     }
 
     fn notice_of(&mut self, who: Who, notice: Notice) {

@@ -10,6 +10,7 @@ use portcullis_wire::messages::{InstrumentPolicy, RiskPolicy};
 use rust_decimal::Decimal;
 
 use crate::sure;
+use crate::world::MS;
 
 /// The digest of the policy; what it is a digest of does not matter here.
 pub const POLICY: Hash = Hash([7; 32]);
@@ -191,11 +192,16 @@ pub fn execution_settings(daily_loss_max: u64) -> execution_core::Settings {
     }
 }
 
+/// After so many microseconds without a fact a service says that it lives: ten times as often as a real
+/// one, as a run is over within a minute; the limit of silence is three of these, as in reality.
+pub const QUIET_MAX: u64 = 2_000 * MS;
+
 pub fn audit_settings() -> audit_core::Settings {
     audit_core::Settings {
         held_facts_max: 256,
         held_bytes_max: 1 << 20,
         hole_timeout: Span::from_millis(5_000),
+        silence_timeout: Span(3 * QUIET_MAX),
         checkpoint_interval: Span::from_millis(1_000),
         violations_each_second: 50,
     }

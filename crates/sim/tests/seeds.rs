@@ -107,6 +107,8 @@ const OCCURS: &[&str] = &[
     "event that no stream told",
     "request timed out",
     "replay compared",
+    "sign of life",
+    "audit recorded a silence",
     "traded again after the faults",
     "kill acknowledged by execution",
     "kill acknowledged by risk-guard",

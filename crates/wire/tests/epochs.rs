@@ -1,10 +1,6 @@
 //! Keys change while messages are on their way: what still counts, and what does not any more. And
 //! messages that only their addressees can read.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use portcullis_domain::{EnvelopeId, Hash, KillState, PrincipalName, Span, Timestamp, Usd};
 use portcullis_wire::messages::{ExecutionStatus, Heartbeat, Notice};

@@ -10,6 +10,7 @@ mod audit_log;
 mod figure;
 mod path;
 mod risk;
+mod rotation;
 mod seal;
 #[expect(
     dead_code,
@@ -41,7 +42,7 @@ struct Arguments {
     json: bool,
 }
 
-const NAMES: [&str; 5] = ["seal", "risk", "audit", "path", "memory"];
+const NAMES: [&str; 6] = ["seal", "rotation", "risk", "audit", "path", "memory"];
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -58,6 +59,7 @@ fn main() -> Result<()> {
         }
         let figures: Vec<Figure> = match name {
             "seal" => seal::run()?,
+            "rotation" => rotation::run()?,
             "risk" => risk::run()?,
             "audit" => audit_log::run(&scratch)?,
             "path" => path::run(&scratch, false)?,

@@ -149,7 +149,10 @@ fn busy_second(name: &str, replayed: bool) -> Result<Figure> {
         let begun = Instant::now();
         let wrong = pass(replayed);
         times.push(begun.elapsed().as_secs_f64() * 1e6);
-        ensure!(wrong == 0, "the window mistook {wrong} of {A_SECOND} messages");
+        ensure!(
+            wrong == 0,
+            "the window mistook {wrong} of {A_SECOND} messages"
+        );
     }
     Ok(Figure::new(
         name,

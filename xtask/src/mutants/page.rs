@@ -1,37 +1,31 @@
-//! The list in the report, between two markers; the rest of the report is not ours.
+//! The last part of the report; the rest is the attack suite's.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::Outcome;
 use super::list::List;
 
 /// The report.
 pub const FILE: &str = "docs/attack-report.md";
-const BEGIN: &str = "<!-- mutants:begin -->";
-const END: &str = "<!-- mutants:end -->";
+/// What begins the part that is written here.
+const MUTATIONS: &str = "\n## Mutations\n";
 
 /// Writes the list into the report.
 pub fn write(root: &Path, list: &List, outcomes: &[Outcome]) -> Result<()> {
     let path = root.join(FILE);
     let page = fs::read_to_string(&path)
         .with_context(|| format!("read {FILE}; `cargo xtask attack` makes it"))?;
-    let page = inserted(&page, &section(list, outcomes))?;
+    let page = inserted(&page, &section(list, outcomes));
     fs::write(&path, page).with_context(|| format!("write {FILE}"))
 }
 
-fn inserted(page: &str, section: &str) -> Result<String> {
-    let parts = page.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
-    });
-    let Some((before, after)) = parts else {
-        bail!("{FILE} lacks {BEGIN} and {END}");
-    };
-    Ok(format!("{before}{BEGIN}\n{section}{END}{after}"))
+fn inserted(page: &str, section: &str) -> String {
+    let before = page.split(MUTATIONS).next().unwrap_or_default();
+    format!("{before}{MUTATIONS}{section}")
 }
 
 fn section(list: &List, outcomes: &[Outcome]) -> String {
@@ -117,11 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_between_the_markers_changes() {
-        let page = format!("head\n{BEGIN}\nold\n{END}\ntail\n");
-        let page = inserted(&page, "new\n").unwrap();
-        assert_eq!(page, format!("head\n{BEGIN}\nnew\n{END}\ntail\n"));
-        assert!(inserted("head", "new").is_err());
+    fn only_the_last_part_changes() {
+        let page = inserted("head\n\n## A\n", "new\n");
+        assert_eq!(page, "head\n\n## A\n\n## Mutations\nnew\n");
+        assert_eq!(
+            inserted(&page, "newer\n"),
+            "head\n\n## A\n\n## Mutations\nnewer\n"
+        );
     }
 
     #[test]

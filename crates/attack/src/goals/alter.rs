@@ -18,6 +18,9 @@ use crate::stage::proposal;
 use crate::venue;
 use crate::wire::Heard;
 
+/// Finds the order inside what was heard.
+type OrderIn = fn(&Heard) -> Option<Vec<u8>>;
+
 /// What is altered.
 #[derive(Clone, Copy)]
 enum Part {
@@ -100,18 +103,26 @@ pub fn captured_order(scene: &mut Scene<'_>) -> Result<Option<Vec<u8>>> {
     if let Some(order) = &scene.order {
         return Ok(Some(order.clone()));
     }
-    let (subject, order_in): (_, fn(&Heard) -> Option<Vec<u8>>) = match scene.thief.role {
+    let (subject, order_in): (_, OrderIn) = match scene.thief.role {
         Some(Role::Strategy) => ("evt.risk-guard.verdict.sample", in_verdict),
         Some(Role::Brain | Role::Operator) => ("evt.risk-guard.verdict.trader", in_verdict),
         Some(Role::RiskGuard) => (ORDER.row.pattern, |heard| Some(heard.bytes.clone())),
         Some(Role::Execution) => (PERMIT.row.pattern, |heard| in_permit(&heard.bytes)),
-        Some(Role::Signer) => (SIGN.row.pattern, |heard| in_permit(&permit_in_request(heard)?)),
-        Some(Role::Audit) => ("evt.execution.permit", |heard| in_permit(&permit_in_fact(heard)?)),
+        Some(Role::Signer) => (SIGN.row.pattern, |heard| {
+            in_permit(&permit_in_request(heard)?)
+        }),
+        Some(Role::Audit) => ("evt.execution.permit", |heard| {
+            in_permit(&permit_in_fact(heard)?)
+        }),
         Some(Role::MarketData) | None => return Ok(None),
     };
     scene.make_honest()?;
     let said = scene.thief.listen(subject)?;
-    ensure!(said.errors.is_empty(), "listen on {subject}: {:?}", said.errors);
+    ensure!(
+        said.errors.is_empty(),
+        "listen on {subject}: {:?}",
+        said.errors
+    );
     scene.thief.forget();
     if scene.thief.role == Some(Role::Strategy) {
         let own = scene
@@ -176,7 +187,9 @@ fn after_the_judgement(scene: &mut Scene<'_>, part: Part) -> Result<Refused> {
     let sealed = scene.thief.seal(&ORDER, None, &order)?;
     scene.thief.send(&sealed)?;
     scene.took("brain");
-    scene.stage.reported(mark, "an order of brain's own", order.id)?;
+    scene
+        .stage
+        .reported(mark, "an order of brain's own", order.id)?;
     let altered = part.alter(&order)?;
     let sealed = scene.thief.seal(&ORDER, None, &altered)?;
     let mark = scene.stage.mark()?;
@@ -225,10 +238,15 @@ fn behind_the_permit(scene: &mut Scene<'_>, part: Part) -> Result<Vec<Refused>> 
     let body = venue::body_of(&altered);
     let answer = venue::post_order(port, &body, &api_key, &signature, request.timestamp_ms)?;
     let code = venue::refusal(&answer, &way)?;
-    ensure!(scene.stage.at_exchange(order.id)?.is_none(), "{way}: it was placed");
+    ensure!(
+        scene.stage.at_exchange(order.id)?.is_none(),
+        "{way}: it was placed"
+    );
     refused.push(scene.stage.refused_by_venue(mark, &way, &code));
     // The real execution waits for its signature in vain; a restart before that would be a doubt.
-    scene.stage.reported(taken, "the order without a signature", order.id)?;
+    scene
+        .stage
+        .reported(taken, "the order without a signature", order.id)?;
     Ok(refused)
 }
 

@@ -32,7 +32,10 @@ pub fn attempt(scene: &mut Scene<'_>) -> Result<Outcome> {
         refused.push(injected);
     }
     let after = scene.stage.facts_in_stream()?;
-    ensure!(after >= before, "the stream had {before} facts and has {after}");
+    ensure!(
+        after >= before,
+        "the stream had {before} facts and has {after}"
+    );
     if scene.thief.role == Some(Role::Audit) {
         let evidence = super::rewrite::history(scene).context("rewrite a copy of the log")?;
         let what = "rewrite its own log, with its chain key, in the place of the real one; whoever kept a \

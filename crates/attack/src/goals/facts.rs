@@ -30,8 +30,14 @@ pub fn attempt(scene: &mut Scene<'_>) -> Result<Outcome> {
         Some(Role::Strategy | Role::Operator) | None => {
             let stream = facts_stream_of(Role::Brain);
             let ways = [
-                ("take facts from the stream", format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.audit")),
-                ("acknowledge facts for audit", format!("$JS.ACK.{stream}.audit.1.1.1.1.1")),
+                (
+                    "take facts from the stream",
+                    format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.audit"),
+                ),
+                (
+                    "acknowledge facts for audit",
+                    format!("$JS.ACK.{stream}.audit.1.1.1.1.1"),
+                ),
                 ("send a fact as brain", "evt.brain.notice".to_owned()),
             ];
             let mut refused = Vec::new();
@@ -44,15 +50,16 @@ pub fn attempt(scene: &mut Scene<'_>) -> Result<Outcome> {
 }
 
 /// Seals three facts and sends the first and the third.
-fn leave_out<P: Principal>(
-    scene: &mut Scene<'_>,
-    subject: &Subject<P, Notice>,
-) -> Result<Outcome> {
+fn leave_out<P: Principal>(scene: &mut Scene<'_>, subject: &Subject<P, Notice>) -> Result<Outcome> {
     scene.thief.begin();
     let mut sealed = Vec::new();
     for number in 1..=3 {
         let detail = Text::lossy(&format!("made up, number {number}"));
-        sealed.push(scene.thief.seal(subject, None, &Notice::Warning { detail })?);
+        sealed.push(
+            scene
+                .thief
+                .seal(subject, None, &Notice::Warning { detail })?,
+        );
     }
     let mark = scene.stage.mark()?;
     for (number, fact) in sealed.iter().enumerate() {
@@ -65,20 +72,20 @@ fn leave_out<P: Principal>(
     Ok(Outcome::blocked(vec![refused]))
 }
 
-fn gap(
-    scene: &mut Scene<'_>,
-    mark: crate::stage::Mark,
-    way: &str,
-    boot: u64,
-) -> Result<Refused> {
+fn gap(scene: &mut Scene<'_>, mark: crate::stage::Mark, way: &str, boot: u64) -> Result<Refused> {
     let name = scene.thief.name;
-    let (entry, ()) = scene.stage.recorded(mark, way, |entry| match entry.own()? {
-        AuditOwn::Gap {
-            source, boot: of, ..
-        } => (source == name && of == boot).then_some(()),
-        _ => None,
-    })?;
-    Ok(scene.stage.seen(mark, &entry, way, "places of audit", "GAP").and_seen_by("audit"))
+    let (entry, ()) = scene
+        .stage
+        .recorded(mark, way, |entry| match entry.own()? {
+            AuditOwn::Gap {
+                source, boot: of, ..
+            } => (source == name && of == boot).then_some(()),
+            _ => None,
+        })?;
+    Ok(scene
+        .stage
+        .seen(mark, &entry, way, "places of audit", "GAP")
+        .and_seen_by("audit"))
 }
 
 /// While audit is gone, the thief takes facts from the stream in its name and acknowledges them.
@@ -102,7 +109,10 @@ fn take_away(scene: &mut Scene<'_>) -> Result<Outcome> {
     while begun.elapsed() < Duration::from_millis(700) {
         propose_too_much(&mut strategy)?;
         let heard = scene.thief.hear(Duration::from_millis(50), |heard| {
-            heard.reply.starts_with("$JS.ACK.").then(|| heard.reply.clone())
+            heard
+                .reply
+                .starts_with("$JS.ACK.")
+                .then(|| heard.reply.clone())
         })?;
         if let Some(acknowledge) = heard {
             scene.thief.publish(&acknowledge, b"+ACK")?;
@@ -111,14 +121,21 @@ fn take_away(scene: &mut Scene<'_>) -> Result<Outcome> {
     }
     ensure!(taken > 0, "the thief got no fact");
     scene.stage.works("audit")?;
-    scene.stage.stack.wait_until_trading(Duration::from_secs(60));
+    scene
+        .stage
+        .stack
+        .wait_until_trading(Duration::from_secs(60));
     propose_too_much(&mut strategy)?;
     let way = "take facts from the stream while audit is gone";
-    let (entry, ()) = scene.stage.recorded(mark, way, |entry| match entry.own()? {
-        AuditOwn::Gap { source, .. } => (source.as_str() == "brain").then_some(()),
-        _ => None,
-    })?;
-    let refused = scene.stage.seen(mark, &entry, way, "places of audit", "GAP");
+    let (entry, ()) = scene
+        .stage
+        .recorded(mark, way, |entry| match entry.own()? {
+            AuditOwn::Gap { source, .. } => (source.as_str() == "brain").then_some(()),
+            _ => None,
+        })?;
+    let refused = scene
+        .stage
+        .seen(mark, &entry, way, "places of audit", "GAP");
     Ok(Outcome::blocked(vec![refused.and_seen_by("audit")]))
 }
 

@@ -47,8 +47,12 @@ fn alive(scene: &mut Scene<'_>) -> Result<Outcome> {
 pub fn beating(scene: &Scene<'_>) -> Result<Puppet> {
     let thief = scene.stage.steal("risk-guard")?;
     let beat = armed(scene.stage);
-    Ok(Puppet::start(thief, Duration::from_millis(200), move |thief| {
-        let sealed = thief.seal(&HEARTBEAT, None, &beat)?;
-        thief.send(&sealed)
-    }))
+    Ok(Puppet::start(
+        thief,
+        Duration::from_millis(200),
+        move |thief| {
+            let sealed = thief.seal(&HEARTBEAT, None, &beat)?;
+            thief.send(&sealed)
+        },
+    ))
 }

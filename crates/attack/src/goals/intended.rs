@@ -5,9 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use audit::verify::read_unsealed;
 use portcullis_domain::{Order, OrderStatus, Side, StrategyId};
-use portcullis_wire::messages::{
-    ExecutionStatus, Permit, PermitTaken, SignRequest, SignResponse,
-};
+use portcullis_wire::messages::{ExecutionStatus, Permit, PermitTaken, SignRequest, SignResponse};
 use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{
     EXECUTION_STATUS, ORDER, PERMIT, PERMIT_TAKEN, PROPOSAL, SIGN, SIGNATURE,
@@ -68,7 +66,9 @@ fn order(scene: &mut Scene<'_>) -> Result<Outcome> {
     let sealed = scene.thief.seal(&ORDER, None, &order)?;
     scene.thief.send(&sealed)?;
     scene.took("brain");
-    let (_, report) = scene.stage.reported(mark, "an order without a proposal", order.id)?;
+    let (_, report) = scene
+        .stage
+        .reported(mark, "an order without a proposal", order.id)?;
     ensure!(
         scene.stage.at_exchange(order.id)?.is_some(),
         "risk-guard's permit did not suffice: {report:?}"
@@ -146,9 +146,10 @@ fn read_the_account(scene: &mut Scene<'_>) -> Result<Outcome> {
     })?;
     signed.context("the signer signs a look at the balance")?;
     Ok(Outcome::allowed(
-        "read the account, cancel orders, send late or not at all, and send a signed request again \
-         within the 5 s that the venue takes it",
-        "the signer signed a request for the balance",
+        "read the account, cancel orders, send late or not at all; have what risk-guard permitted signed \
+         and send it itself, past execution's own gate and before audit's receipt",
+        "the signer signed a request for the balance; where a permit is reused, the first use was the \
+         thief's own, and the venue took it",
         Vec::new(),
     ))
 }

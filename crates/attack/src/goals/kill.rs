@@ -78,7 +78,9 @@ pub fn pull(stage: &mut Stage) -> Result<u64> {
     let mut operator = stage.steal("operator-dev")?;
     let signing = operator.identity.signing.as_ref();
     let kill = kill_of(&operator, "the end of the suite")?;
-    let signed = signing.context("the operator's signing seed")?.sign(&kill)?;
+    let signed = signing
+        .context("the operator's signing seed")?
+        .sign(&kill)?;
     let sealed = operator.seal(&KILL, None, &signed)?;
     let mark = stage.mark()?;
     operator.send(&sealed)?;
@@ -142,9 +144,7 @@ fn order(scene: &mut Scene<'_>) -> Result<Refused> {
     let mark = scene.stage.mark()?;
     scene.thief.send(&sealed)?;
     let way = "order after the kill";
-    scene
-        .stage
-        .judged(mark, way, order.id, Reason::KillSwitch)
+    scene.stage.judged(mark, way, order.id, Reason::KillSwitch)
 }
 
 /// Armed heartbeats, so that brain goes on ordering, and a permit for what it orders.
@@ -181,6 +181,9 @@ fn sign(scene: &mut Scene<'_>) -> Result<Refused> {
     ask(scene, &request)?;
     let way = "ask the signer after the kill";
     let refused = scene.stage.unsigned(mark, way, None, Reason::KillSwitch)?;
-    ensure!(scene.stage.at_exchange(order.id)?.is_none(), "{way}: it was placed");
+    ensure!(
+        scene.stage.at_exchange(order.id)?.is_none(),
+        "{way}: it was placed"
+    );
     Ok(refused)
 }

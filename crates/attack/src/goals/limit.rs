@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use portcullis_domain::{Bps, Reason, Side, StrategyId};
+use portcullis_wire::order_id;
 use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{ORDER, PROPOSAL};
-use portcullis_wire::order_id;
 
 use super::place::{unpermitted, unsealed_by_brain};
 use super::ways::{Scene, forged_order, made_up_order, permit_around, tick};
@@ -47,7 +47,11 @@ fn beyond_risk_guard(scene: &mut Scene<'_>) -> Result<Vec<Refused>> {
     let mut dear = made_up_order(scene.stage, "10")?;
     dear.limit_price = tick(dear.limit_price.raised(Bps::new(500)?)?)?;
     let ways = [
-        ("order above the largest order", large, Reason::OrderNotional),
+        (
+            "order above the largest order",
+            large,
+            Reason::OrderNotional,
+        ),
         ("order beyond the price collar", dear, Reason::PriceCollar),
     ];
     for (way, order, why) in ways {

@@ -83,26 +83,41 @@ pub fn shift(scene: &mut Scene<'_>, basis_points: u32) -> Result<Outcome> {
     });
     // The real one's books come from an earlier start now, and everybody says so.
     let subject = format!("data.bybit.{SYMBOL}.book");
-    let (seen, ()) = scene.stage.recorded(mark, "the real books are refused", |entry| {
-        let notice: portcullis_wire::messages::Notice =
-            crate::stage::fact(entry, "evt.brain.notice")?;
-        let portcullis_wire::messages::Notice::Violation { subject: on, code, .. } = notice else {
-            return None;
-        };
-        (on.as_str() == subject && code.as_str() == "REPLAY").then_some(())
-    })?;
+    let (seen, ()) = scene
+        .stage
+        .recorded(mark, "the real books are refused", |entry| {
+            let notice: portcullis_wire::messages::Notice =
+                crate::stage::fact(entry, "evt.brain.notice")?;
+            let portcullis_wire::messages::Notice::Violation {
+                subject: on, code, ..
+            } = notice
+            else {
+                return None;
+            };
+            (on.as_str() == subject && code.as_str() == "REPLAY").then_some(())
+        })?;
     let way = "the real service's own books";
-    let refused = scene.stage.seen(mark, &seen, way, "replay window at brain", "REPLAY");
+    let refused = scene
+        .stage
+        .seen(mark, &seen, way, "replay window at brain", "REPLAY");
     let mark = scene.stage.mark()?;
     let id = scene.stage.propose(Side::Buy, "10")?;
-    scene.stage.reported(mark, "an order that follows the book", id)?;
-    let order = scene.stage.at_exchange(id)?.context("an order at the exchange")?;
+    scene
+        .stage
+        .reported(mark, "an order that follows the book", id)?;
+    let order = scene
+        .stage
+        .at_exchange(id)?
+        .context("an order at the exchange")?;
     let price: portcullis_domain::Price = order
         .get("price")
         .and_then(serde_json::Value::as_str)
         .context("a price")?
         .parse()?;
-    ensure!(price >= shifted, "{price} does not follow the book to {shifted}");
+    ensure!(
+        price >= shifted,
+        "{price} does not follow the book to {shifted}"
+    );
     Ok(Outcome::allowed(
         "move prices within what looks like a book, and with them collars, sizes by value and losses \
          that are not realised; execution's compiled-in limits stay",
@@ -148,16 +163,23 @@ fn lie_about_positions(scene: &mut Scene<'_>) -> Result<Outcome> {
         thief.send(&sealed)
     });
     let subject = EXECUTION_STATUS.row.pattern;
-    let (seen, ()) = scene.stage.recorded(mark, "the real account is refused", |entry| {
-        let notice: portcullis_wire::messages::Notice =
-            crate::stage::fact(entry, "evt.risk-guard.notice")?;
-        let portcullis_wire::messages::Notice::Violation { subject: on, code, .. } = notice else {
-            return None;
-        };
-        (on.as_str() == subject && code.as_str() == "REPLAY").then_some(())
-    })?;
+    let (seen, ()) = scene
+        .stage
+        .recorded(mark, "the real account is refused", |entry| {
+            let notice: portcullis_wire::messages::Notice =
+                crate::stage::fact(entry, "evt.risk-guard.notice")?;
+            let portcullis_wire::messages::Notice::Violation {
+                subject: on, code, ..
+            } = notice
+            else {
+                return None;
+            };
+            (on.as_str() == subject && code.as_str() == "REPLAY").then_some(())
+        })?;
     let way = "the real service's own account";
-    let refused = scene.stage.seen(mark, &seen, way, "replay window at risk-guard", "REPLAY");
+    let refused = scene
+        .stage
+        .seen(mark, &seen, way, "replay window at risk-guard", "REPLAY");
     let believed = poll(PATIENCE, || {
         let status = scene.stage.stack.portcullis(&["status"]).1;
         Ok(status.to_string().contains("123456").then_some(()))

@@ -41,7 +41,9 @@ fn order_again(scene: &mut Scene<'_>) -> Result<Refused> {
     let first = scene.thief.seal(&ORDER, None, &order)?;
     scene.thief.send(&first)?;
     scene.took("brain");
-    scene.stage.reported(mark, "an order of brain's own", order.id)?;
+    scene
+        .stage
+        .reported(mark, "an order of brain's own", order.id)?;
     let second = scene.thief.seal(&ORDER, None, &order)?;
     let mark = scene.stage.mark()?;
     scene.thief.send(&second)?;

@@ -66,10 +66,9 @@ pub fn unsealed_by_brain(scene: &mut Scene<'_>, quantity: &str) -> Result<Refuse
 /// A request to the signer around a permit that risk-guard never sealed for it.
 pub fn unpermitted(scene: &mut Scene<'_>, quantity: &str) -> Result<Vec<Refused>> {
     let permit = forged_permit(scene.stage, quantity)?.frame;
-    let (_, mut request) =
-        audit::verify::read_unsealed::<portcullis_wire::messages::SignRequest>(
-            &forged_request(permit.clone())?.frame,
-        )?;
+    let (_, mut request) = audit::verify::read_unsealed::<portcullis_wire::messages::SignRequest>(
+        &forged_request(permit.clone())?.frame,
+    )?;
     let order = made_up_order(scene.stage, quantity)?;
     request.payload = venue::body_of(&order).into_bytes();
     let sealed = scene.thief.seal(&SIGN, None, &request)?;
@@ -94,6 +93,9 @@ fn unsigned_at_the_venue(scene: &mut Scene<'_>) -> Result<Refused> {
     let way = format!("send {SYMBOL} to the venue with a key of its own");
     let code = venue::refusal(&answer, &way)?;
     let id: OrderId = order.id;
-    anyhow::ensure!(scene.stage.at_exchange(id)?.is_none(), "{way}: it was placed");
+    anyhow::ensure!(
+        scene.stage.at_exchange(id)?.is_none(),
+        "{way}: it was placed"
+    );
     Ok(scene.stage.refused_by_venue(mark, &way, &code))
 }

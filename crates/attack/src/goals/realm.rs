@@ -20,8 +20,14 @@ pub fn attempt(scene: &mut Scene<'_>) -> Result<Outcome> {
         let (strategies, operators) = (["sample", "trader"], ["dev"]);
         let roster = Roster::new(
             Realm::new(OTHER)?,
-            strategies.map(StrategyId::new).into_iter().collect::<Result<_, _>>()?,
-            operators.map(OperatorId::new).into_iter().collect::<Result<_, _>>()?,
+            strategies
+                .map(StrategyId::new)
+                .into_iter()
+                .collect::<Result<_, _>>()?,
+            operators
+                .map(OperatorId::new)
+                .into_iter()
+                .collect::<Result<_, _>>()?,
             vec![Symbol::new("BTCUSDT")?, Symbol::new("XRPUSDT")?],
         )?;
         make::make(&folder, &roster)?;
@@ -73,15 +79,19 @@ fn not_admitted(scene: &mut Scene<'_>, bundle: &std::path::Path) -> Result<Refus
     let joined = Transport::read(bundle)?.connect_trusting(port, ours.ca());
     let refused_ms = mark.ms();
     ensure!(joined.is_err(), "{way}: the bus admits it");
-    let (entry, ()) = scene.stage.recorded(mark, way, |entry| match entry.own()? {
-        AuditOwn::BusDenied {
-            who: BusClient::Stranger,
-            what: BusDenial::Handshake,
-            ..
-        } => Some(()),
-        _ => None,
-    })?;
-    let mut refused = scene.stage.seen(mark, &entry, way, "mutual TLS", "handshake denied");
+    let (entry, ()) = scene
+        .stage
+        .recorded(mark, way, |entry| match entry.own()? {
+            AuditOwn::BusDenied {
+                who: BusClient::Stranger,
+                what: BusDenial::Handshake,
+                ..
+            } => Some(()),
+            _ => None,
+        })?;
+    let mut refused = scene
+        .stage
+        .seen(mark, &entry, way, "mutual TLS", "handshake denied");
     refused.refused_ms = refused_ms;
     Ok(refused.and_seen_by("bus server"))
 }

@@ -34,7 +34,10 @@ pub fn attempt(scene: &mut Scene<'_>) -> Result<Outcome> {
     scene.thief.send(&last)?;
     let mark = scene.stage.mark()?;
     scene.thief.send(&first)?;
-    let way = format!("send the first of {COUNT} messages on {} after the last", first.subject);
+    let way = format!(
+        "send the first of {COUNT} messages on {} after the last",
+        first.subject
+    );
     let refused = scene
         .stage
         .refused_by(mark, &way, reader, &first.frame, &["REPLAY"])?;

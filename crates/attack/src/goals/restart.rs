@@ -29,7 +29,10 @@ pub fn attempt(scene: &mut Scene<'_>) -> Result<Outcome> {
     scene.stage.restart(reader)?;
     let mark = scene.stage.mark()?;
     scene.thief.send(&first)?;
-    let way = format!("send again on {} what {reader} took before its restart", first.subject);
+    let way = format!(
+        "send again on {} what {reader} took before its restart",
+        first.subject
+    );
     let codes = ["EXPIRED", "SEALED_BEFORE_BOOT"];
     let refused = scene
         .stage

@@ -70,7 +70,6 @@ pub fn history(scene: &mut Scene<'_>) -> Result<String> {
         audit_public: Some(signing.verifying()),
         chain_key: Some(key()?),
         patience: Duration::ZERO,
-        ..Options::default()
     };
     verify(&folder, &options).context("verify the rewritten log")?;
     ensure!(

@@ -1,13 +1,16 @@
 //! What the bus server can do once it is taken: everything passes through it, and it seals nothing.
 
+mod alter;
+mod withhold;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use audit::verify::read_unsealed;
 use audit_core::Own;
 use portcullis_domain::{Order, OrderId, Reason, Side, StrategyId, Symbol};
-use portcullis_runtime::identity::{Bundle, make};
 use portcullis_runtime::envelope_id;
+use portcullis_runtime::identity::{Bundle, make};
 use portcullis_runtime::nats_config::{OperatorId, Roster};
 use portcullis_wire::messages::{Permit, SignRequest};
 use portcullis_wire::subjects::{
@@ -44,22 +47,22 @@ const fn cell(
 pub const CELLS: &[TeamCell] = &[
     cell("place", Phase::Trading, place),
     cell("limit", Phase::Trading, limit),
-    cell("price", Phase::Trading, price),
-    cell("side", Phase::Trading, side),
-    cell("quantity", Phase::Trading, quantity),
+    cell("price", Phase::Trading, alter::price),
+    cell("side", Phase::Trading, alter::side),
+    cell("quantity", Phase::Trading, alter::quantity),
     cell("permit", Phase::Trading, permit),
     cell("sign", Phase::Trading, sign),
     cell("read", Phase::Trading, read),
     cell("receipt", Phase::Trading, receipt),
     cell("heartbeat", Phase::Trading, heartbeat),
     cell("loosen", Phase::Trading, loosen),
-    cell("delay", Phase::Trading, delay),
+    cell("delay", Phase::Trading, withhold::delay),
     cell("realm", Phase::Trading, realm),
     cell("reorder", Phase::Trading, reorder),
     cell("restart", Phase::Trading, restart),
-    cell("drop", Phase::Trading, drop_facts),
+    cell("drop", Phase::Trading, withhold::drop_facts),
     cell("flood", Phase::Trading, flood),
-    cell("mute", Phase::Trading, mute),
+    cell("mute", Phase::Trading, withhold::mute),
     cell("resume", Phase::Killed, resume),
     cell("erase", Phase::Killed, erase),
 ];
@@ -118,7 +121,12 @@ fn place(team: &mut Team<'_>) -> Result<Outcome> {
     let permit = forged_permit(stage, "10")?;
     let request = forged_request(permit.frame.clone())?;
     let name = Some("trader");
-    let wanted = forge(TRADER, &portcullis_wire::subjects::PROPOSAL, name, &proposal(Side::Buy, "10")?)?;
+    let wanted = forge(
+        TRADER,
+        &portcullis_wire::subjects::PROPOSAL,
+        name,
+        &proposal(Side::Buy, "10")?,
+    )?;
     let all = [
         forged("brain", &wanted),
         forged("risk-guard", &order),
@@ -136,81 +144,15 @@ fn place(team: &mut Team<'_>) -> Result<Outcome> {
 fn limit(team: &mut Team<'_>) -> Result<Outcome> {
     let permit = forged_permit(team.stage, "2500000")?;
     let way = "hand execution a forged permit for 2,500,000 XRP";
-    let refused = slip(team, "execution", way, &permit.subject, &permit.frame, &["BAD_SEAL"])?;
+    let refused = slip(
+        team,
+        "execution",
+        way,
+        &permit.subject,
+        &permit.frame,
+        &["BAD_SEAL"],
+    )?;
     Ok(Outcome::blocked(vec![refused]))
-}
-
-fn price(team: &mut Team<'_>) -> Result<Outcome> {
-    altered(team, "price", |order| {
-        order.limit_price = order.limit_price.raised(portcullis_domain::Bps::new(100)?)?;
-        order.limit_price = super::ways::tick(order.limit_price)?;
-        Ok(())
-    })
-}
-
-fn side(team: &mut Team<'_>) -> Result<Outcome> {
-    altered(team, "side", |order| {
-        order.side = match order.side {
-            Side::Buy => Side::Sell,
-            Side::Sell => Side::Buy,
-        };
-        Ok(())
-    })
-}
-
-fn quantity(team: &mut Team<'_>) -> Result<Outcome> {
-    altered(team, "quantity", |order| {
-        order.quantity = "500".parse()?;
-        Ok(())
-    })
-}
-
-/// Holds an honest order up between brain and risk-guard, and again between risk-guard and execution,
-/// and passes something else on under the same seals.
-fn altered(
-    team: &mut Team<'_>,
-    what: &str,
-    change: impl Fn(&mut Order) -> Result<()>,
-) -> Result<Outcome> {
-    let other = |frame: &[u8]| -> Result<Vec<u8>> {
-        let (_, mut order) = read_unsealed::<Order>(frame)?;
-        change(&mut order)?;
-        let body = codec::encode(&order)?;
-        Craft::read(frame)?.with(|craft| craft.body = body).under(frame)
-    };
-    let subject = ORDER.row.pattern;
-    keep_back(team, "risk-guard", &["account: BRAIN,", subject])?;
-    team.server()?.tap("brain")?.listen(subject)?;
-    team.stage.stack.wait_until_trading(Duration::from_secs(60));
-    team.stage.propose(Side::Buy, "10")?;
-    let caught = team.server()?.tap("brain")?.catch(subject)?;
-    let way = format!("change the {what} of an order on its way to risk-guard");
-    let frame = other(&caught)?;
-    let mut refused = vec![slip(team, "risk-guard", &way, subject, &frame, &["BAD_SEAL"])?];
-    let_pass(team)?;
-
-    let subject = PERMIT.row.pattern;
-    keep_back(team, "execution", &["account: RISK_GUARD,", subject])?;
-    team.server()?.tap("risk-guard")?.listen(subject)?;
-    team.stage.stack.wait_until_trading(Duration::from_secs(60));
-    team.stage.propose(Side::Buy, "10")?;
-    let caught = team.server()?.tap("risk-guard")?.catch(subject)?;
-    let (_, mut permit) = read_unsealed::<Permit>(&caught)?;
-    permit.order = other(&permit.order)?;
-    let body = codec::encode(&permit)?;
-    let frame = Craft::read(&caught)?.with(|craft| craft.body = body).under(&caught)?;
-    let way = format!("change the {what} of the order inside a permit");
-    refused.push(slip(team, "execution", &way, subject, &frame, &["BAD_SEAL"])?);
-    let_pass(team)?;
-
-    // Valid bytes where they do not belong.
-    team.server()?.tap(TRADER)?.listen(PROPOSALS)?;
-    team.stage.trade(Side::Buy, "10")?;
-    let caught = team.server()?.tap(TRADER)?.catch(PROPOSALS)?;
-    let way = "deliver one strategy's proposal as another's";
-    let sample = "cmd.brain.propose.sample";
-    refused.push(slip(team, "brain", way, sample, &caught, &["WRONG_SUBJECT"])?);
-    Ok(Outcome::blocked(refused))
 }
 
 /// How often an order is at the exchange.
@@ -228,8 +170,11 @@ fn taken(stage: &mut Stage, id: OrderId) -> Result<usize> {
     stage.tail.follow()?;
     let facts = stage.tail.from(0).iter();
     let of_it = |entry: &&std::sync::Arc<audit::verify::OwnedEntry>| {
-        crate::stage::fact::<portcullis_wire::messages::PermitTaken>(entry, PERMIT_TAKEN.row.pattern)
-            .is_some_and(|taken| taken.order == id)
+        crate::stage::fact::<portcullis_wire::messages::PermitTaken>(
+            entry,
+            PERMIT_TAKEN.row.pattern,
+        )
+        .is_some_and(|taken| taken.order == id)
     };
     Ok(facts.filter(of_it).count())
 }
@@ -250,7 +195,10 @@ fn permit(team: &mut Team<'_>) -> Result<Outcome> {
     }
     std::thread::sleep(OVER);
     let mut refused = Vec::new();
-    for (reader, subject, frame) in [("risk-guard", orders, &order), ("execution", permits, &permit)] {
+    for (reader, subject, frame) in [
+        ("risk-guard", orders, &order),
+        ("execution", permits, &permit),
+    ] {
         let way = format!("say {subject} again after its time");
         refused.push(slip(team, reader, &way, subject, frame, &["EXPIRED"])?);
     }
@@ -266,17 +214,27 @@ fn sign(team: &mut Team<'_>) -> Result<Outcome> {
     keep_back(team, "signer", &["account: EXECUTION,", subject])?;
     team.server()?.tap("execution")?.listen(subject)?;
     team.stage.propose(Side::Buy, "10")?;
-    let caught = team.server()?.tap("execution")?.hear(Duration::from_secs(5), |heard| {
-        let (_, request) = read_unsealed::<SignRequest>(&heard.bytes).ok()?;
-        let places = matches!(request.action, portcullis_wire::messages::SignAction::Place { .. });
-        (places && heard.subject == subject).then(|| heard.bytes.clone())
-    })?;
+    let caught = team
+        .server()?
+        .tap("execution")?
+        .hear(Duration::from_secs(5), |heard| {
+            let (_, request) = read_unsealed::<SignRequest>(&heard.bytes).ok()?;
+            let places = matches!(
+                request.action,
+                portcullis_wire::messages::SignAction::Place { .. }
+            );
+            (places && heard.subject == subject).then(|| heard.bytes.clone())
+        })?;
     let caught = caught.context("no request for a signature passed")?;
     let (_, mut request) = read_unsealed::<SignRequest>(&caught)?;
     let text = String::from_utf8(request.payload)?;
-    request.payload = text.replace("\"qty\":\"10\"", "\"qty\":\"90\"").into_bytes();
+    request.payload = text
+        .replace("\"qty\":\"10\"", "\"qty\":\"90\"")
+        .into_bytes();
     let body = codec::encode(&request)?;
-    let frame = Craft::read(&caught)?.with(|craft| craft.body = body).under(&caught)?;
+    let frame = Craft::read(&caught)?
+        .with(|craft| craft.body = body)
+        .under(&caught)?;
     let way = "change the bytes to sign on their way to the signer";
     let refused = slip(team, "signer", way, subject, &frame, &["BAD_SEAL"])?;
     let_pass(team)?;
@@ -293,8 +251,13 @@ fn read(team: &mut Team<'_>) -> Result<Outcome> {
     let account = team.server()?.tap("execution")?.catch(status)?;
     let (_, body) = inspect(&account)?;
     for word in [SYMBOL, "positions", "exposures", "loss"] {
-        let shown = body.windows(word.len()).any(|window| window == word.as_bytes());
-        ensure!(!shown, "execution's account shows {word:?} to whoever runs the bus");
+        let shown = body
+            .windows(word.len())
+            .any(|window| window == word.as_bytes());
+        ensure!(
+            !shown,
+            "execution's account shows {word:?} to whoever runs the bus"
+        );
     }
     Ok(Outcome::allowed(
         "read orders, permits, fills and market data as they pass, and change none of them; \
@@ -314,14 +277,24 @@ fn receipt(team: &mut Team<'_>) -> Result<Outcome> {
     let receipt = forged_receipt(OrderId([9; 16]))?;
     let way = "hand execution a forged receipt";
     let subject = RECEIPT.row.pattern;
-    let mut refused = vec![slip(team, "execution", way, subject, &receipt.frame, &["BAD_SEAL"])?];
+    let mut refused = vec![slip(
+        team,
+        "execution",
+        way,
+        subject,
+        &receipt.frame,
+        &["BAD_SEAL"],
+    )?];
     keep_back(team, "execution", &["account: AUDIT,", subject])?;
     team.stage.stack.wait_until_trading(Duration::from_secs(60));
     let mark = team.stage.mark()?;
     let id = team.stage.propose(Side::Buy, "10")?;
     let way = "keep audit's receipt back";
     refused.push(team.stage.gated(mark, way, id, Reason::NoReceipt)?);
-    ensure!(team.stage.at_exchange(id)?.is_none(), "{way}: the order was sent");
+    ensure!(
+        team.stage.at_exchange(id)?.is_none(),
+        "{way}: the order was sent"
+    );
     let_pass(team)?;
     Ok(Outcome::blocked(refused))
 }
@@ -331,7 +304,14 @@ fn heartbeat(team: &mut Team<'_>) -> Result<Outcome> {
     let mut refused = Vec::new();
     for reader in ["execution", "signer", "brain"] {
         let way = format!("hand {reader} a forged heartbeat");
-        refused.push(slip(team, reader, &way, &beat.subject, &beat.frame, &["BAD_SEAL"])?);
+        refused.push(slip(
+            team,
+            reader,
+            &way,
+            &beat.subject,
+            &beat.frame,
+            &["BAD_SEAL"],
+        )?);
     }
     Ok(Outcome::blocked(refused))
 }
@@ -340,11 +320,23 @@ fn heartbeat(team: &mut Team<'_>) -> Result<Outcome> {
 fn loosen(team: &mut Team<'_>) -> Result<Outcome> {
     let mid = team.stage.mid()?;
     let book = book_around(mid.raised(portcullis_domain::Bps::new(5_000)?)?)?;
-    let book = forge("market-data", &portcullis_wire::subjects::BOOK, Some(SYMBOL), &book)?;
+    let book = forge(
+        "market-data",
+        &portcullis_wire::subjects::BOOK,
+        Some(SYMBOL),
+        &book,
+    )?;
     let mut refused = Vec::new();
     for reader in ["risk-guard", "execution", "brain"] {
         let way = format!("tell {reader} another price");
-        refused.push(slip(team, reader, &way, &book.subject, &book.frame, &["BAD_SEAL"])?);
+        refused.push(slip(
+            team,
+            reader,
+            &way,
+            &book.subject,
+            &book.frame,
+            &["BAD_SEAL"],
+        )?);
     }
     // The last account of execution under another header: an old one as if it were new.
     let status = EXECUTION_STATUS.row.pattern;
@@ -356,75 +348,14 @@ fn loosen(team: &mut Team<'_>) -> Result<Outcome> {
     });
     let way = "show risk-guard an old account as a new one";
     let frame = later.under(&caught)?;
-    refused.push(slip(team, "risk-guard", way, status, &frame, &["BAD_SEAL"])?);
-    Ok(Outcome::blocked(refused))
-}
-
-/// One thing that a decision needs, kept back, and the order that must not go out without it.
-type Withheld = (
-    &'static str,
-    &'static str,
-    String,
-    fn(&mut Stage, crate::stage::Mark, &str, OrderId) -> Result<Refused>,
-);
-
-fn delay(team: &mut Team<'_>) -> Result<Outcome> {
-    keep_back(team, "brain", &["account: STRATEGY_TRADER,", PROPOSALS])?;
-    team.server()?.tap(TRADER)?.listen(PROPOSALS)?;
-    team.stage.stack.wait_until_trading(Duration::from_secs(60));
-    let late = team.stage.propose(Side::Buy, "10")?;
-    let caught = team.server()?.tap(TRADER)?.catch(PROPOSALS)?;
-    std::thread::sleep(OVER);
-    let way = "deliver a proposal after its time";
-    let mut refused = vec![slip(team, "brain", way, PROPOSALS, &caught, &["EXPIRED"])?];
-    ensure!(team.stage.at_exchange(late)?.is_none(), "{way}: it was traded");
-    let_pass(team)?;
-
-    let permits = PERMIT.row.pattern;
-    keep_back(team, "execution", &["account: RISK_GUARD,", permits])?;
-    team.server()?.tap("risk-guard")?.listen(permits)?;
-    team.stage.stack.wait_until_trading(Duration::from_secs(60));
-    let late = team.stage.propose(Side::Buy, "10")?;
-    let caught = team.server()?.tap("risk-guard")?.catch(permits)?;
-    std::thread::sleep(OVER);
-    let way = "deliver a permit after its time";
-    refused.push(slip(team, "execution", way, permits, &caught, &["EXPIRED"])?);
-    ensure!(team.stage.at_exchange(late)?.is_none(), "{way}: it was traded");
-    let_pass(team)?;
-
-    let (beats, status) = (HEARTBEAT.row.pattern, EXECUTION_STATUS.row.pattern);
-    let withheld: [Withheld; 6] = [
-        ("execution", "RISK_GUARD", beats.into(), |stage, mark, way, id| {
-            stage.gated(mark, way, id, Reason::GuardSilent)
-        }),
-        ("signer", "RISK_GUARD", beats.into(), |stage, mark, way, id| {
-            stage.unsigned(mark, way, Some(id), Reason::GuardSilent)
-        }),
-        ("brain", "RISK_GUARD", beats.into(), |stage, mark, way, id| {
-            stage.decided(mark, way, id, Reason::GuardSilent)
-        }),
-        ("risk-guard", "EXECUTION", status.into(), |stage, mark, way, id| {
-            stage.judged(mark, way, id, Reason::PositionUnknown)
-        }),
-        ("risk-guard", "MARKET_DATA", book_subject(), |stage, mark, way, id| {
-            stage.judged(mark, way, id, Reason::StaleMarketData)
-        }),
-        ("execution", "MARKET_DATA", book_subject(), |stage, mark, way, id| {
-            stage.gated(mark, way, id, Reason::StaleMarketData)
-        }),
-    ];
-    for (reader, account, subject, refusal) in withheld {
-        let account = format!("account: {account},");
-        let quoted = format!("\"{subject}\"");
-        keep_back(team, reader, &[&account, &quoted])?;
-        std::thread::sleep(Duration::from_millis(1_300));
-        let mark = team.stage.mark()?;
-        let id = team.stage.propose(Side::Buy, "10")?;
-        let way = format!("keep {subject} from {reader}");
-        refused.push(refusal(team.stage, mark, &way, id)?);
-        ensure!(team.stage.at_exchange(id)?.is_none(), "{way}: the order was sent");
-        let_pass(team)?;
-    }
+    refused.push(slip(
+        team,
+        "risk-guard",
+        way,
+        status,
+        &frame,
+        &["BAD_SEAL"],
+    )?);
     Ok(Outcome::blocked(refused))
 }
 
@@ -449,7 +380,14 @@ fn realm(team: &mut Team<'_>) -> Result<Outcome> {
         let sealed = sealer.seal(&ORDER, None, &order, Context::first(now(), envelope_id()?))?;
         let way = format!("hand risk-guard an order that staging's brain sealed, named {realm}");
         let (subject, frame) = (&sealed.subject, &sealed.frame);
-        refused.push(slip(team, "risk-guard", &way, subject, frame, &["BAD_SEAL"])?);
+        refused.push(slip(
+            team,
+            "risk-guard",
+            &way,
+            subject,
+            frame,
+            &["BAD_SEAL"],
+        )?);
     }
     Ok(Outcome::blocked(refused))
 }
@@ -463,8 +401,10 @@ fn reorder(team: &mut Team<'_>) -> Result<Outcome> {
     for _ in 0..2 {
         let wanted = proposal(Side::Buy, "10")?;
         let name = Some("trader");
-        let sealed =
-            team.stage.trader.seal(&portcullis_wire::subjects::PROPOSAL, name, &wanted)?;
+        let sealed = team
+            .stage
+            .trader
+            .seal(&portcullis_wire::subjects::PROPOSAL, name, &wanted)?;
         team.stage.trader.send(&sealed)?;
         sent.push((sealed.id, team.server()?.tap(TRADER)?.catch(PROPOSALS)?));
     }
@@ -503,67 +443,16 @@ fn restart(team: &mut Team<'_>) -> Result<Outcome> {
     let caught = tap.catch(subject)?;
     team.stage.restart("execution")?;
     let way = "say a heartbeat of before its start to execution";
-    let refused = slip(team, "execution", way, subject, &caught, &["SEALED_BEFORE_BOOT"])?;
+    let refused = slip(
+        team,
+        "execution",
+        way,
+        subject,
+        &caught,
+        &["SEALED_BEFORE_BOOT"],
+    )?;
     team.stage.stack.wait_until_trading(Duration::from_secs(60));
     Ok(Outcome::blocked(vec![refused]))
-}
-
-/// Lies to a source that the stream has its facts, while nobody got them.
-fn swallow(team: &mut Team<'_>, source: &str, subject: &str) -> Result<()> {
-    let account = source.to_ascii_uppercase().replace('-', "_");
-    let quoted = format!("\"{subject}\"");
-    let server = team.server()?;
-    server.keep_from("audit", &[&format!("account: {account},"), &quoted])?;
-    server.keep_from(source, &["account: STORE,", &quoted])?;
-    server.tap(source)?.listen(subject)?;
-    rejoin(team.stage)?;
-    team.stage.stack.wait_until_trading(Duration::from_secs(60));
-    Ok(())
-}
-
-/// Answers the next fact on a subject as the stream would.
-fn acknowledge(team: &mut Team<'_>, source: &str, subject: &str) -> Result<()> {
-    let stream = portcullis_runtime::nats_config::facts_streams(
-        &portcullis_runtime::nats_config::development_roster(),
-    );
-    let own = stream.iter().find(|stream| stream.subjects.iter().any(|one| one == subject));
-    let name = own.context("a stream of that subject")?.name.clone();
-    let tap = team.server()?.tap(source)?;
-    let reply = tap.hear(Duration::from_secs(5), |heard| {
-        (heard.subject == subject && !heard.reply.is_empty()).then(|| heard.reply.clone())
-    })?;
-    let answer = serde_json::json!({ "stream": name, "seq": 1 });
-    let reply = reply.with_context(|| format!("no fact on {subject}"))?;
-    tap.say(&reply, answer.to_string().as_bytes())
-}
-
-fn drop_facts(team: &mut Team<'_>) -> Result<Outcome> {
-    let subject = SIGNED.row.pattern;
-    swallow(team, "signer", subject)?;
-    let mark = team.stage.mark()?;
-    let id = team.stage.propose(Side::Buy, "10")?;
-    acknowledge(team, "signer", subject)?;
-    team.stage.reported(mark, "an order whose signature is kept off the record", id)?;
-    let hidden = team.stage.shows(mark, |entry| {
-        (entry.subject == subject).then_some(())
-    })?;
-    ensure!(hidden.is_none(), "audit recorded what was kept back");
-    let_pass(team)?;
-    let mark_later = team.stage.mark()?;
-    team.stage.trade(Side::Buy, "10")?;
-    let way = "swallow a fact and tell its source that the stream has it";
-    let (entry, ()) = team.stage.recorded(mark_later, way, |entry| match entry.own()? {
-        Own::Gap { source, .. } => (source.as_str() == "signer").then_some(()),
-        _ => None,
-    })?;
-    let gap = team.stage.seen(mark, &entry, way, "audit", "GAP").and_seen_by("audit");
-    Ok(Outcome::allowed(
-        "hide facts of a service for as long as it hides everything that this service says after \
-         them; the next one that passes shows the gap. A permit that audit has not got gives no \
-         receipt, and so no order",
-        "a signature was kept off the record until the signer's next fact",
-        vec![gap],
-    ))
 }
 
 fn flood(team: &mut Team<'_>) -> Result<Outcome> {
@@ -580,7 +469,9 @@ fn flood(team: &mut Team<'_>) -> Result<Outcome> {
     let refused = team
         .stage
         .refused_by(mark, way, "risk-guard", &first, &["MALFORMED_FRAME"])?;
-    let honest = poll(Duration::from_secs(10), || Ok(team.stage.trade(Side::Buy, "10").ok()))?;
+    let honest = poll(Duration::from_secs(10), || {
+        Ok(team.stage.trade(Side::Buy, "10").ok())
+    })?;
     let (_, ms) = honest.context("nothing was traded within 10 s after the flood")?;
     Ok(Outcome::allowed(
         "drown a service's inbox, as it can keep anything back; it is the server that would be \
@@ -590,62 +481,15 @@ fn flood(team: &mut Team<'_>) -> Result<Outcome> {
     ))
 }
 
-fn mute(team: &mut Team<'_>) -> Result<Outcome> {
-    for service in ["risk-guard", "execution", "signer"] {
-        team.server()?.keep_from(service, &["account: OPERATOR_DEV,", KILL.row.pattern])?;
-    }
-    rejoin(team.stage)?;
-    let (exit, said) = team.stage.stack.portcullis(&["kill", "--reason", "muted", "--yes"]);
-    ensure!(exit != 0, "the kill command says that it was obeyed: {said}");
-    let (id, ms) = team.stage.trade(Side::Buy, "10")?;
-    let_pass(team)?;
-    let silenced = silence(team)?;
-    Ok(Outcome::allowed(
-        "keep a kill command back while heartbeats pass: the operator is told that nobody obeyed, \
-         and stops the processes",
-        format!(
-            "`portcullis kill` ended with {exit}; order {id} was still traded, in {ms} ms. Without \
-             heartbeats execution cancelled what was open after {silenced} ms by itself"
-        ),
-        Vec::new(),
-    ))
-}
-
-/// Keeps risk-guard's heartbeats from execution while an order rests; how long until it is cancelled.
-fn silence(team: &mut Team<'_>) -> Result<u64> {
-    let mid = team.stage.mid()?;
-    let low = super::ways::tick(mid.lowered(portcullis_domain::Bps::new(800)?)?)?;
-    let wanted = portcullis_wire::messages::Proposal {
-        limit_price: Some(low),
-        time_in_force: portcullis_domain::TimeInForce::GoodTillCancel,
-        ..proposal(Side::Buy, "20")?
-    };
-    let mark = team.stage.mark()?;
-    team.stage.trader.begin();
-    let name = Some("trader");
-    let sealed = team.stage.trader.seal(&portcullis_wire::subjects::PROPOSAL, name, &wanted)?;
-    team.stage.trader.send(&sealed)?;
-    let id = order_id(StrategyId::new("trader")?, sealed.id);
-    let rests = poll(Duration::from_secs(5), || team.stage.at_exchange(id))?;
-    rests.context("the order does not rest")?;
-    let beats = format!("\"{}\"", HEARTBEAT.row.pattern);
-    let begun = now();
-    keep_back(team, "execution", &["account: RISK_GUARD,", &beats])?;
-    let (_, report) = team.stage.reported(mark, "what rests without heartbeats", id)?;
-    ensure!(
-        report.status == portcullis_domain::OrderStatus::Cancelled,
-        "without heartbeats the order ended as {report:?}"
-    );
-    let ms = now().since(begun).0 / 1_000;
-    let_pass(team)?;
-    Ok(ms)
-}
-
 fn resume(team: &mut Team<'_>) -> Result<Outcome> {
     let beat = forged_heartbeat(team.stage)?;
     let permit = forged_permit(team.stage, "10")?;
     let mut refused = Vec::new();
-    for (reader, sealed) in [("execution", &beat), ("signer", &beat), ("execution", &permit)] {
+    for (reader, sealed) in [
+        ("execution", &beat),
+        ("signer", &beat),
+        ("execution", &permit),
+    ] {
         let way = format!("hand {reader} a forged {} after the kill", sealed.subject);
         let (subject, frame) = (&sealed.subject, &sealed.frame);
         refused.push(slip(team, reader, &way, subject, frame, &["BAD_SEAL"])?);
@@ -672,7 +516,10 @@ fn erase(team: &mut Team<'_>) -> Result<Outcome> {
         ensure!(answer.get("error").is_none(), "delete {name}: {answer}");
     }
     let after = team.stage.check_log()?;
-    ensure!(after.entries >= before.entries, "audit's log became shorter");
+    ensure!(
+        after.entries >= before.entries,
+        "audit's log became shorter"
+    );
     Ok(Outcome::allowed(
         "delete the streams, as it can delete its own files; what audit recorded stays, and the log \
          holds with its chain",

@@ -50,9 +50,21 @@ fn of_the_signer(scene: &mut Scene<'_>) -> Result<Outcome> {
         payload: format!("GET/realtime{expires_ms}").into_bytes(),
     };
     let ways = [
-        ("have a withdrawal signed as a look at the balance", withdrawal, Reason::BytesDiffer),
-        ("have a request signed for an hour ahead", late, Reason::ClockSkew),
-        ("have a login signed that lasts a day", login, Reason::ClockSkew),
+        (
+            "have a withdrawal signed as a look at the balance",
+            withdrawal,
+            Reason::BytesDiffer,
+        ),
+        (
+            "have a request signed for an hour ahead",
+            late,
+            Reason::ClockSkew,
+        ),
+        (
+            "have a login signed that lasts a day",
+            login,
+            Reason::ClockSkew,
+        ),
     ];
     let mut refused = Vec::new();
     for (way, request, why) in ways {

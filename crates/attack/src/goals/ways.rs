@@ -133,7 +133,11 @@ impl Scene<'_> {
         let said = self.thief.publish_for_reply(&carrier, target, bytes)?;
         ensure!(said.errors.is_empty(), "{way}: {:?}", said.errors);
         let is_frame = portcullis_wire::Frame::parse(bytes).is_ok();
-        let codes = [if is_frame { "NO_SEAL" } else { "MALFORMED_FRAME" }];
+        let codes = [if is_frame {
+            "NO_SEAL"
+        } else {
+            "MALFORMED_FRAME"
+        }];
         let refused = self.stage.refused_by(mark, &way, reader, bytes, &codes)?;
         let hash = crate::stage::digest(bytes);
         let reached = self.stage.shows(mark, |entry| {
@@ -216,42 +220,69 @@ impl Scene<'_> {
             Role::Strategy => {
                 // Refused for its size, should it ever be opened.
                 let large = proposal(Side::Buy, "1000000")?;
-                (make(thief, (how, count), &PROPOSAL, Some("sample"), &large)?, "brain")
+                (
+                    make(thief, (how, count), &PROPOSAL, Some("sample"), &large)?,
+                    "brain",
+                )
             }
             Role::Brain => {
                 let order = made_up_order(stage, "2500000")?;
-                (make(thief, (how, count), &ORDER, None, &order)?, "risk-guard")
+                (
+                    make(thief, (how, count), &ORDER, None, &order)?,
+                    "risk-guard",
+                )
             }
             Role::RiskGuard => {
                 let permit = forged_permit(stage, "100")?;
                 let (_, permit) = audit::verify::read_unsealed::<Permit>(&permit.frame)?;
-                (make(thief, (how, count), &PERMIT, None, &permit)?, "execution")
+                (
+                    make(thief, (how, count), &PERMIT, None, &permit)?,
+                    "execution",
+                )
             }
-            Role::Execution => (make(thief, (how, count), &SIGN, None, &wallet()?)?, "signer"),
+            Role::Execution => (
+                make(thief, (how, count), &SIGN, None, &wallet()?)?,
+                "signer",
+            ),
             Role::Signer => {
                 let answer = SignResponse::Refused {
                     reason: portcullis_domain::Reason::KillSwitch,
                 };
-                (make(thief, (how, count), &SIGNATURE, None, &answer)?, "execution")
+                (
+                    make(thief, (how, count), &SIGNATURE, None, &answer)?,
+                    "execution",
+                )
             }
             Role::Audit => {
                 let signing = thief.identity.signing.as_ref();
                 let receipt = made_up_receipt(OrderId([0; 16]));
                 let signed = signing.context("audit's signing seed")?.sign(&receipt)?;
-                (make(thief, (how, count), &RECEIPT, None, &signed)?, "execution")
+                (
+                    make(thief, (how, count), &RECEIPT, None, &signed)?,
+                    "execution",
+                )
             }
             Role::MarketData => {
                 let book = book_around(stage.mid()?)?;
-                (make(thief, (how, count), &BOOK, Some(SYMBOL), &book)?, "brain")
+                (
+                    make(thief, (how, count), &BOOK, Some(SYMBOL), &book)?,
+                    "brain",
+                )
             }
             Role::Operator => {
                 let signing = thief.identity.signing.as_ref();
                 let kill = kill_of(thief, "not meant")?;
-                let signed = signing.context("the operator's signing seed")?.sign(&kill)?;
+                let signed = signing
+                    .context("the operator's signing seed")?
+                    .sign(&kill)?;
                 (make(thief, (how, count), &KILL, None, &signed)?, "signer")
             }
         };
-        Ok(Some(Own { first, last, reader }))
+        Ok(Some(Own {
+            first,
+            last,
+            reader,
+        }))
     }
 }
 
@@ -296,7 +327,9 @@ pub fn wallet() -> Result<SignRequest> {
     Ok(SignRequest {
         action: SignAction::QueryWallet,
         timestamp_ms: now().0 / 1_000,
-        payload: portcullis_venue::bybit::request_of(&action).payload.into_bytes(),
+        payload: portcullis_venue::bybit::request_of(&action)
+            .payload
+            .into_bytes(),
     })
 }
 

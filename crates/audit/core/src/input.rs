@@ -153,7 +153,8 @@ pub enum Alert {
         source: PrincipalName,
         /// Its newest start that spoke.
         boot: u64,
-        /// When it spoke last, or audit's own start where that is later.
+        /// When it spoke last, or audit's own start where that is later. By audit's clock, or by the
+        /// source's own where its last fact was under way for long.
         since: Timestamp,
     },
     /// A violation is recorded.

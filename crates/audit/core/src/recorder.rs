@@ -101,6 +101,7 @@ impl Core {
         let (gaps, violations) = (recovery.gaps, recovery.violations);
         let each_second = settings.violations_each_second;
         let silence = core::mem::take(&mut recovery.silence);
+        let silence = silence.listening(settings.silence_timeout);
         let bus = Bus::new(each_second, recovery.bus_place, recovery.bus_denied);
         // An earlier start may have stated all of it already, and a size is stated once only.
         let checkpoint_size = chain.size();
@@ -125,12 +126,13 @@ impl Core {
     /// What it counted.
     #[must_use]
     pub fn counts(&self) -> Counts {
+        let silent = self.silence.sources().filter(|(_, silent)| *silent).count();
         let held: usize = self.sources.values().map(|source| source.held).sum();
         Counts {
             entries: self.ledger.size(),
             durable: self.ledger.durable().0,
             bus_denied: self.bus.denied,
-            silent: self.silence.count(),
+            silent: u64::try_from(silent).unwrap_or(u64::MAX),
             held: u64::try_from(held).unwrap_or(u64::MAX),
             ..self.counts
         }
@@ -502,20 +504,7 @@ impl Core {
         while let Some((name, boot, end)) = self.overdue_hole(now) {
             self.settle(now, name, boot, end, effects)?;
         }
-        let limit = self.settings.silence_timeout;
-        while let Some((source, boot, since)) = self.silence.overdue(now, limit) {
-            let own = Own::Silence {
-                source,
-                boot,
-                since,
-            };
-            self.ledger.append_own(now, &own, Vec::new(), effects)?;
-            effects.alerts.push(Alert::Silence {
-                source,
-                boot,
-                since,
-            });
-        }
+        self.silence.tick(now, &mut self.ledger, effects)?;
         if now.since(self.checkpoint_at) >= self.settings.checkpoint_interval {
             self.checkpoint(now, effects);
         }

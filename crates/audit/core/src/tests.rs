@@ -7,6 +7,7 @@ mod bus;
 mod holes;
 mod interleaving;
 mod receipts;
+mod silence;
 mod violations;
 
 use alloc::string::String;
@@ -26,6 +27,7 @@ const SETTINGS: Settings = Settings {
     held_facts_max: 8,
     held_bytes_max: 16_384,
     hole_timeout: Span::from_secs(5),
+    silence_timeout: Span::from_secs(60),
     checkpoint_interval: Span::from_secs(1),
     violations_each_second: 3,
 };
@@ -67,13 +69,17 @@ impl Rig {
 
     /// The same log with a new process on it.
     fn restarted(self) -> Self {
+        self.restarted_as(BOOT + 1)
+    }
+
+    fn restarted_as(self, boot: u64) -> Self {
         let (mut follower, mut recovery) = (Follower::new(Some(key())), Recovery::default());
         for payload in payloads(&self.log) {
             let (entry, hash) = follower.follow(payload).unwrap();
             recovery.observe(&entry, hash).unwrap();
         }
         let chain = follower.into_chain(key());
-        let core = Core::new(SETTINGS, principal("audit"), BOOT + 1, chain, recovery).unwrap();
+        let core = Core::new(SETTINGS, principal("audit"), boot, chain, recovery).unwrap();
         Self {
             core,
             token: 0,
@@ -137,6 +143,9 @@ impl Rig {
                 Some(Own::Gap {
                     source, from, to, ..
                 }) => format!("gap {source} {from}-{to}"),
+                Some(Own::Silence { source, since, .. }) => {
+                    format!("silent {source} since {}", since.since(NOW).0 / 1_000)
+                }
                 Some(Own::Violation { code, .. }) => format!("violation {code}"),
                 Some(Own::Suppressed { count, .. }) => format!("suppressed {count}"),
                 Some(Own::BusDenied { what, subject, .. }) => format!("{} {subject}", what.name()),

@@ -1,6 +1,6 @@
 //! A service on the real bus: what it sends, refuses, reports and survives.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::{http_get, metric, recv, service, service_args};
 use portcullis_domain::{KillState, Side, Symbol, Timestamp};
@@ -8,7 +8,9 @@ use portcullis_runtime::{BusError, Client, Ending, Service, StartError};
 use portcullis_testkit::bus::{BusServer, wait_until};
 use portcullis_wire::messages::{Heartbeat, Notice, ServiceStatus, Trade};
 use portcullis_wire::principal::{Audit, Brain, Execution, MarketData, Operator, RiskGuard};
-use portcullis_wire::subjects::{BOOK, HEARTBEAT, RISK_GUARD_NOTICE, RISK_GUARD_STATUS, TRADE};
+use portcullis_wire::subjects::{
+    BOOK, BRAIN_NOTICE, HEARTBEAT, RISK_GUARD_NOTICE, RISK_GUARD_STATUS, TRADE,
+};
 use portcullis_wire::{Received, Text};
 
 fn heartbeat(number: u8) -> Heartbeat {
@@ -287,6 +289,51 @@ async fn a_service_that_stops_leaves_a_notice_in_the_stream() {
         .unwrap();
     let notice = audit.open_fact(&RISK_GUARD_NOTICE, &raw).unwrap();
     assert_eq!(notice.message(), &Notice::Stopped);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_has_nothing_to_say_says_that_it_lives_until_it_stops() {
+    let server = BusServer::start().await;
+    let audit: Service<Audit> = service(&server, "audit").await;
+    let execution: Service<Execution> = service(&server, "execution").await;
+    let brain: Service<Brain> = service(&server, "brain").await;
+    let guard: Service<RiskGuard> = service(&server, "risk-guard").await;
+    let started = Instant::now();
+    let mut facts = audit.facts_consumer().await.unwrap();
+    let mut word = tokio::time::interval(Duration::from_secs(4));
+    // The brain has something to say all the time, so that it need not say that it lives.
+    let first = loop {
+        assert!(started.elapsed() < Duration::from_secs(30));
+        tokio::select! {
+            _ = word.tick() => {
+                brain.notice(Notice::Warning { detail: Text::lossy("a word") });
+            }
+            (raw, acknowledger) = facts.recv() => {
+                acknowledger.acknowledge().await.unwrap();
+                if raw.is(&RISK_GUARD_NOTICE) {
+                    break audit.open_fact(&RISK_GUARD_NOTICE, &raw).unwrap();
+                }
+                assert_eq!(raw.subject, "evt.brain.notice", "execution speaks for itself");
+                let notice = audit.open_fact(&BRAIN_NOTICE, &raw).unwrap();
+                assert!(matches!(notice.message(), Notice::Warning { .. }));
+            }
+        }
+    };
+    assert_eq!(first.message(), &Notice::Alive);
+    assert!(started.elapsed() > Duration::from_secs(19));
+    assert!(execution.is_sign_of_life_due());
+    assert!(!execution.is_sign_of_life_due(), "it was told already");
+    assert!(!brain.is_sign_of_life_due());
+
+    guard.stop().await.unwrap();
+    let last = loop {
+        let (raw, acknowledger) = facts.recv().await;
+        acknowledger.acknowledge().await.unwrap();
+        if raw.is(&RISK_GUARD_NOTICE) {
+            break audit.open_fact(&RISK_GUARD_NOTICE, &raw).unwrap();
+        }
+    };
+    assert_eq!(last.message(), &Notice::Stopped);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -191,7 +191,7 @@ fn stops_and_goes_on(stack: &Stack, load: &Load, service: &str, problem: &str, n
     let filler = fill(stack, service);
     wait_for(
         "it says that its disk is full",
-        Duration::from_secs(60),
+        Duration::from_secs(120),
         || {
             let log = stack.log_of(service);
             let words: Vec<&str> = log.get(said_before..)?.lines().collect();

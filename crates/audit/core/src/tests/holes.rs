@@ -120,7 +120,9 @@ fn a_backlog_that_moves_on_makes_no_gap_however_long_it_takes() {
         rig.stream(one);
     }
     assert_eq!(rig.core.counts().gaps, 0);
-    assert_eq!(rig.said().len(), 40);
+    let said = rig.said();
+    let recorded = said.iter().filter(|one| one.starts_with("brain"));
+    assert_eq!(recorded.count(), 40);
 }
 
 #[test]

@@ -98,6 +98,9 @@ fn describe_own(own: &Own) -> String {
         } => {
             format!("facts {from} to {to} of {source} (start {boot}) are missing")
         }
+        Own::Silence { source, boot, .. } => {
+            format!("{source} (start {boot}) says nothing any more, nor that it ends")
+        }
         Own::Violation { subject, code, .. } => format!("refused a message: {code} on {subject}"),
         Own::Suppressed { count, .. } => format!("{count} more refused messages"),
         Own::BusDenied {
@@ -211,6 +214,16 @@ mod tests {
             describe_own(&gap),
             "facts 3 to 5 of brain (start 7) are missing"
         );
+        let silence = Own::Silence {
+            source: "signer".parse().unwrap(),
+            boot: 7,
+            since: Timestamp(1),
+        };
+        assert_eq!(
+            describe_own(&silence),
+            "signer (start 7) says nothing any more, nor that it ends"
+        );
+        assert_eq!(describe_notice(&Notice::Alive), "alive");
         let denied = |who, what, subject| Own::BusDenied {
             who,
             what,
