@@ -51,7 +51,10 @@ pub fn check_workspace(workspace: &Workspace) -> Result<Vec<Finding>> {
     }
     let document = std::fs::read_to_string(workspace.root.join(claims::DOCUMENT))
         .with_context(|| format!("read {}", claims::DOCUMENT))?;
-    findings.extend(claims::check(&document, &functions));
+    let report = std::fs::read_to_string(workspace.root.join(claims::REPORT))
+        .with_context(|| format!("read {}", claims::REPORT))?;
+    let cells = claims::cells(&report);
+    findings.extend(claims::check(&document, &functions, &cells));
     findings.extend(text::check_lengths(&lengths, &arch.tidy.long_files));
     findings.sort();
     Ok(findings)

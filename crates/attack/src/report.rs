@@ -92,8 +92,9 @@ pub fn page(cells: &[Cell]) -> String {
          and tries for\neach goal the best that this material allows. A cell says *blocked* only when \
          the refusal was seen and\naudit's log has an entry about it. After every cell the exchange must \
          hold no order that audit has no\npermit for, none that differs from its permit, none above the \
-         limits, and none after the kill. The test\n`attack_suite` runs the same and compares it with \
-         this page, times apart.\n",
+         limits, and none after the kill. What comes out red is played once more on a stack of its own,\n\
+         and is red if it is so again. The test `attack_suite` runs the same and compares it with this\n\
+         page, times apart.\n",
     );
     let total = cells.len();
     say(&format!(
@@ -143,7 +144,8 @@ fn matrix(cells: &[Cell], attackers: &[&str], say: &mut impl FnMut(&str)) {
         });
         let words: Vec<&str> = words.collect();
         if words.iter().any(|word| !word.is_empty()) {
-            say(&format!("| {} | {} |", goal.title, words.join(" | ")));
+            let (key, title) = (goal.key, goal.title);
+            say(&format!("| `{key}`: {title} | {} |", words.join(" | ")));
         }
     }
 }

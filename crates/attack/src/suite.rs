@@ -141,19 +141,21 @@ pub fn run(
         for attacker in ATTACKERS {
             let wanted =
                 |goal: &&Goal| goal.phase == phase && selection.wants(attacker.key, goal.key);
-            let goals: Vec<&Goal> = GOALS.iter().filter(wanted).collect();
+            let goals: Vec<&'static Goal> = GOALS.iter().filter(wanted).collect();
             if goals.is_empty() {
                 continue;
             }
-            let thief = stage.steal(attacker.bundle)?;
-            let mut scene = Scene::new(&mut *stage, thief);
-            for goal in goals {
-                let cell = cell(&mut scene, attacker, goal);
-                progress(&cell);
-                cells.push(cell);
-            }
-            if phase == Phase::Trading {
-                scene.make_honest()?;
+            let mut goals = goals.into_iter().peekable();
+            while goals.peek().is_some() {
+                let failed = play(stage, attacker, &mut goals, &mut cells, &mut progress)?;
+                let Some(goal) = failed else { break };
+                // Too slow a machine looks like this, and so does a stack that an earlier cell left
+                // in disorder: only what is red on a stack of its own too is red.
+                *stage = Stage::start()?;
+                let thief = stage.steal(attacker.bundle)?;
+                let again = cell(&mut Scene::new(&mut *stage, thief), attacker, goal);
+                progress(&again);
+                cells.push(again);
             }
         }
         if phase == Phase::Trading && !cells.is_empty() && team::wants(selection, phase) {
@@ -164,6 +166,33 @@ pub fn run(
         cells.extend(team::run(stage, selection, phase, &mut progress)?);
     }
     Ok(cells)
+}
+
+/// Plays the goals of one attacker, with one theft, until they are over or one comes out red while the
+/// stack should trade; that one is given back, and is not among the cells.
+fn play(
+    stage: &mut Stage,
+    attacker: &Attacker,
+    goals: &mut impl Iterator<Item = &'static Goal>,
+    cells: &mut Vec<Cell>,
+    progress: &mut impl FnMut(&Cell),
+) -> Result<Option<&'static Goal>> {
+    let thief = stage.steal(attacker.bundle)?;
+    let mut scene = Scene::new(stage, thief);
+    let mut trading = false;
+    for goal in goals {
+        trading = goal.phase == Phase::Trading;
+        let cell = cell(&mut scene, attacker, goal);
+        if trading && cell.outcome.is_red() {
+            return Ok(Some(goal));
+        }
+        progress(&cell);
+        cells.push(cell);
+    }
+    if trading {
+        scene.make_honest()?;
+    }
+    Ok(None)
 }
 
 /// Whether the kill is needed for a goal.

@@ -188,25 +188,16 @@ pub fn run(
         }
         let mut team = gather(stage, attacker)?;
         for cell in wanted {
-            let begun = Instant::now();
-            let outcome = (cell.attempt)(&mut team).and_then(|outcome| {
-                team.stage.check_exchange()?;
-                Ok(outcome)
-            });
-            let outcome = outcome.unwrap_or_else(|error| Outcome::Broken {
-                evidence: format!("{error:#}"),
-            });
-            let cell = Cell {
-                attacker: attacker.into(),
-                goal: cell.goal.into(),
-                outcome,
-                took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            };
-            progress(&cell);
-            if phase == Phase::Trading && cell.outcome.is_red() {
-                team.make_honest()?;
+            let mut played = play(&mut team, cell);
+            if phase == Phase::Trading && played.outcome.is_red() {
+                // As with single attackers: only what is red on a stack of its own too is red.
+                drop(team);
+                *stage = Stage::start()?;
+                team = gather(stage, attacker)?;
+                played = play(&mut team, cell);
             }
-            done.push(cell);
+            progress(&played);
+            done.push(played);
         }
         if phase == Phase::Trading {
             team.make_honest()?;
@@ -217,6 +208,23 @@ pub fn run(
         }
     }
     Ok(done)
+}
+
+fn play(team: &mut Team<'_>, cell: &TeamCell) -> Cell {
+    let begun = Instant::now();
+    let outcome = (cell.attempt)(team).and_then(|outcome| {
+        team.stage.check_exchange()?;
+        Ok(outcome)
+    });
+    let outcome = outcome.unwrap_or_else(|error| Outcome::Broken {
+        evidence: format!("{error:#}"),
+    });
+    Cell {
+        attacker: cell.attacker.into(),
+        goal: cell.goal.into(),
+        outcome,
+        took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }
 }
 
 fn gather<'a>(stage: &'a mut Stage, attacker: &str) -> Result<Team<'a>> {

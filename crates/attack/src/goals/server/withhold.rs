@@ -163,8 +163,9 @@ pub(super) fn drop_facts(team: &mut Team<'_>) -> Result<Outcome> {
         .and_seen_by("audit");
     Ok(Outcome::allowed(
         "hide facts of a service for as long as it hides everything that this service says after \
-         them; the next one that passes shows the gap. A permit that audit has not got gives no \
-         receipt, and so no order",
+         them: the next one that passes shows the gap, and after a minute without any audit says \
+         that the service is silent. A permit that audit has not got gives no receipt, and so no \
+         order",
         "a signature was kept off the record until the signer's next fact",
         vec![gap],
     ))
