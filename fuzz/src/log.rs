@@ -41,7 +41,7 @@ pub fn chain_key() -> ChainKey {
 pub fn options(world: &World) -> Options {
     Options {
         chain_key: Some(chain_key()),
-        audit_public: Some(world.verifying("audit")),
+        audit_keys: vec![world.verifying("audit")],
         ..Options::default()
     }
 }

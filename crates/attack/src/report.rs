@@ -42,35 +42,26 @@ pub fn summary(cells: &[Cell]) -> (usize, usize) {
     (count(Outcome::is_shown), count(Outcome::is_red))
 }
 
-/// Lines of the page as it is and as it would be now, without the part about mutations, that differ
-/// in more than times.
+/// Cells that came out otherwise than the page says.
 #[must_use]
-pub fn differences(page_as_it_is: &str, cells: &[Cell]) -> Vec<String> {
-    let suite_only = page_as_it_is.split(MUTATIONS).next().unwrap_or_default();
-    let (old, new) = (without_times(suite_only), without_times(&page(cells)));
-    let only_in = |sign: char, these: &[String], those: &[String]| -> Vec<String> {
-        let missing = these.iter().filter(|line| !those.contains(line));
-        missing.map(|line| format!("{sign} {line}")).collect()
-    };
-    let mut differing = only_in('-', &old, &new);
-    differing.extend(only_in('+', &new, &old));
-    differing
+pub fn differences(page: &str, cells: &[Cell]) -> Vec<String> {
+    let differs = |cell: &&Cell| written(page, &cell.attacker, &cell.goal) != cell.outcome.word();
+    cells.iter().filter(differs).map(line).collect()
 }
 
-fn without_times(page: &str) -> Vec<String> {
-    let timeless = |cell: &str| {
-        let word = cell.trim();
-        let number = word.strip_suffix(" ms");
-        if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
-            "ms".to_owned()
-        } else {
-            word.to_owned()
+/// What the page's matrices say of a cell.
+fn written<'a>(page: &'a str, attacker: &str, goal: &str) -> &'a str {
+    let begins = format!("| `{goal}`:");
+    let mut column = None;
+    for line in page.lines() {
+        if let Some(names) = line.strip_prefix("| goal |") {
+            column = names.split('|').position(|name| name.trim() == attacker);
+        } else if let (Some(column), true) = (column, line.starts_with(&begins)) {
+            let word = line.split('|').skip(2).nth(column);
+            return word.unwrap_or_default().trim();
         }
-    };
-    page.lines()
-        .filter(|line| !line.is_empty())
-        .map(|line| line.split('|').map(timeless).collect::<Vec<_>>().join("|"))
-        .collect()
+    }
+    ""
 }
 
 /// The page without the part about mutations.
@@ -93,8 +84,8 @@ pub fn page(cells: &[Cell]) -> String {
          the refusal was seen and\naudit's log has an entry about it. After every cell the exchange must \
          hold no order that audit has no\npermit for, none that differs from its permit, none above the \
          limits, and none after the kill. What comes out red is played once more on a stack of its own,\n\
-         and is red if it is so again. The test `attack_suite` runs the same and compares it with this\n\
-         page, times apart.\n",
+         and is red if it is so again. The test `attack_suite` plays all of it that one attacker does alone, and\n\
+         compares what came out with this page.\n",
     );
     let total = cells.len();
     say(&format!(

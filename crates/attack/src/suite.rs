@@ -151,7 +151,7 @@ pub fn run(
                 let Some(goal) = failed else { break };
                 // Too slow a machine looks like this, and so does a stack that an earlier cell left
                 // in disorder: only what is red on a stack of its own too is red.
-                *stage = Stage::start()?;
+                afresh(stage, goal.phase)?;
                 let thief = stage.steal(attacker.bundle)?;
                 let again = cell(&mut Scene::new(&mut *stage, thief), attacker, goal);
                 progress(&again);
@@ -168,8 +168,20 @@ pub fn run(
     Ok(cells)
 }
 
-/// Plays the goals of one attacker, with one theft, until they are over or one comes out red while the
-/// stack should trade; that one is given back, and is not among the cells.
+/// Another stack, as it is in this phase.
+///
+/// # Errors
+/// When it does not start, or the kill is not obeyed.
+pub fn afresh(stage: &mut Stage, phase: Phase) -> Result<()> {
+    *stage = Stage::start()?;
+    if phase == Phase::Killed {
+        kill::pull(stage)?;
+    }
+    Ok(())
+}
+
+/// Plays the goals of one attacker, with one theft, until they are over or one comes out red; that one
+/// is given back, and is not among the cells.
 fn play(
     stage: &mut Stage,
     attacker: &Attacker,
@@ -183,7 +195,8 @@ fn play(
     for goal in goals {
         trading = goal.phase == Phase::Trading;
         let cell = cell(&mut scene, attacker, goal);
-        if trading && cell.outcome.is_red() {
+        // The one kill of this stack judges who could mute it.
+        if goal.phase != Phase::Kill && cell.outcome.is_red() {
             return Ok(Some(goal));
         }
         progress(&cell);

@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use crate::server::Server;
 use crate::stage::{Stage, book_subject};
 use crate::stolen::Thief;
-use crate::suite::{Cell, Selection};
+use crate::suite::{Cell, Selection, afresh};
 
 /// What a name in a team stands for.
 const BUNDLES: &[(&str, &str)] = &[
@@ -189,10 +189,10 @@ pub fn run(
         let mut team = gather(stage, attacker)?;
         for cell in wanted {
             let mut played = play(&mut team, cell);
-            if phase == Phase::Trading && played.outcome.is_red() {
+            if phase != Phase::Kill && played.outcome.is_red() {
                 // As with single attackers: only what is red on a stack of its own too is red.
                 drop(team);
-                *stage = Stage::start()?;
+                afresh(stage, phase)?;
                 team = gather(stage, attacker)?;
                 played = play(&mut team, cell);
             }

@@ -18,6 +18,7 @@ mod tail;
 mod walk;
 mod writer;
 
+use std::cell::Cell;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -85,6 +86,15 @@ pub enum Problem {
     /// A checkpoint's signature is not audit's.
     #[error("the checkpoint is not signed with audit's key")]
     CheckpointSignature,
+    /// The last checkpoint's key is none of those that were given.
+    #[error(
+        "the last checkpoint is signed with a key that the log names, and not with one of the keys \
+         that were given"
+    )]
+    CheckpointKey,
+    /// What an entry names as audit's key is none.
+    #[error("the entry names a key that is none")]
+    Key,
     /// A checkpoint does not come after the one before it.
     #[error("the checkpoint over {size} entries does not come after the one before it")]
     CheckpointOrder {
@@ -207,6 +217,8 @@ impl Log {
     /// last whole record. Anything else that does not fit is refused with its place.
     ///
     /// `signed_by` is audit's own public key; with it the last checkpoint's signature is checked.
+    /// Where the log names the key of that checkpoint, which may be an earlier one, that one counts:
+    /// nobody names a key in the log without the chain key.
     ///
     /// # Errors
     /// [`LogError`].
@@ -387,16 +399,24 @@ fn recover(
     recovery: &mut Recovery,
 ) -> Result<u64, LogError> {
     let mut stated = Stated::open_after_crash(folder)?;
+    // The key of the last checkpoint so far, if the log names it.
+    let named = Cell::new(None);
     while let Some((entry, hash)) = walker.next()? {
         let number = entry.index;
         if let Err(misplaced) = recovery.observe(&entry, hash) {
             return Err(walker.damaged(number, Problem::Misplaced(misplaced)));
         }
-        stated.compare(number, hash, |_| Ok(()))?;
+        stated.compare(number, hash, |_| {
+            named.set(recovery.key());
+            Ok(())
+        })?;
     }
     stated.beyond(walker.size())?;
-    if let (Some((last, signed)), Some(key)) = (stated.last(), signed_by) {
-        let verified = signed.verify(key);
+    if let (Some((last, signed)), Some(present)) = (stated.last(), signed_by) {
+        let named = named.get().map(|key| Verifying::from_bytes(&key.0));
+        let named = named.transpose();
+        let named = named.map_err(|_| stated.damaged(last.size, Problem::Key))?;
+        let verified = signed.verify(&named.unwrap_or(*present));
         verified.map_err(|_| stated.damaged(last.size, Problem::CheckpointSignature))?;
     }
     Ok(stated.end())

@@ -9,6 +9,7 @@ use audit_core::{
     Alert, ChainError, ChainKey, Core, Effects, Fault as CoreFault, Input, Path, ReceiptDue,
     RecoveryError,
 };
+use portcullis_domain::Hash;
 use portcullis_runtime::exit::Unusable;
 use portcullis_runtime::identity::is_production;
 use portcullis_runtime::{
@@ -19,7 +20,7 @@ use portcullis_wire::codec::{self, CodecError};
 use portcullis_wire::messages::{Checkpoint, Count, ServiceStatus, Signable};
 use portcullis_wire::principal::Audit;
 use portcullis_wire::subjects::{CHECKPOINT, RECEIPT};
-use portcullis_wire::{Realm, Signed, Text};
+use portcullis_wire::{Realm, Signed, Signer, Text};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -389,8 +390,23 @@ impl Shell {
         Ok(())
     }
 
+    /// Has the key that signs at present on record before it signs a checkpoint: an exchange brings
+    /// another while audit runs.
+    async fn note_key(&mut self) -> Result<(), Stop> {
+        let identity = self.service.identity();
+        let signing = identity.signing.as_ref().ok_or(Stop::NoSigningKey)?;
+        let key = key_of(signing);
+        self.step(Input::Key { key }).await
+    }
+
     async fn keep_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), Stop> {
-        let signed = self.sign(checkpoint)?;
+        let identity = self.service.identity();
+        let signing = identity.signing.as_ref().ok_or(Stop::NoSigningKey)?;
+        if self.core.key() != Some(key_of(signing)) {
+            // Exchanged this moment: the next one covers the entry that names the new key.
+            return Ok(());
+        }
+        let signed = signing.sign(checkpoint).map_err(Stop::Sign)?;
         let bytes = codec::encode(&signed).map_err(Stop::Sign)?;
         self.writer
             .append_checkpoint(bytes)
@@ -417,6 +433,7 @@ impl Shell {
     }
 
     async fn tick(&mut self) -> Result<(), Stop> {
+        self.note_key().await?;
         self.step(Input::Tick).await?;
         if self.ticks.is_multiple_of(TICKS_A_STATUS) {
             self.publish_status();
@@ -475,6 +492,10 @@ impl Shell {
                 .collect(),
         });
     }
+}
+
+fn key_of(signing: &Signer) -> Hash {
+    Hash(signing.verifying().to_bytes())
 }
 
 fn alert(alert: &Alert) {

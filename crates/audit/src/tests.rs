@@ -2,6 +2,7 @@
 
 mod disk;
 mod forgery;
+mod keys;
 mod recovery;
 mod writer;
 
@@ -100,10 +101,10 @@ impl Rig {
     }
 
     fn options(&self) -> Options {
-        let audit_public = Some(self.world.verifying("audit"));
+        let audit_keys = vec![self.world.verifying("audit")];
         Options {
             chain_key: Some(key()),
-            audit_public,
+            audit_keys,
             ..Options::default()
         }
     }

@@ -6,11 +6,13 @@
 //!  envelopes      entries say what the envelopes in them say          always
 //!  MACs           nobody without the chain key wrote an entry         with the chain key
 //!  checkpoints    each states the log's own hash                      always
-//!  signatures     each checkpoint is audit's                          with audit's public key
+//!  signatures     each checkpoint is signed with the key that the     with audit's public key
+//!                 log names there, the last one with a given one
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::slice;
 use std::time::Duration;
 
 use audit_core::{ChainKey, Entry, Kind, Own, Positions};
@@ -29,8 +31,10 @@ pub type VerifyError = LogError;
 pub struct Options {
     /// Audit's chain key; without it the MACs are not checked.
     pub chain_key: Option<ChainKey>,
-    /// Audit's public key; without it the checkpoints' signatures are not checked.
-    pub audit_public: Option<Verifying>,
+    /// Audit's public keys; without one the checkpoints' signatures are not checked. The last
+    /// checkpoint must be signed with one of them, and each earlier one with the key that the log
+    /// names there, for which the last one vouches.
+    pub audit_keys: Vec<Verifying>,
     /// How long a writer that is at work may take to finish a write. Zero for a log that nobody
     /// writes; anything unfinished is an error then, and otherwise after this time.
     pub patience: Duration,
@@ -114,19 +118,21 @@ pub fn verify(folder: &Path, options: &Options) -> Result<Report, VerifyError> {
     };
     let mut walker = Walker::new(folder, options.chain_key.clone(), options.patience)?;
     let mut tally = Tally::default();
-    let check = |signed: &Signed<Checkpoint>| match &options.audit_public {
-        Some(key) => signed
-            .verify(key)
-            .map(drop)
-            .map_err(|_| Problem::CheckpointSignature),
-        None => Ok(()),
-    };
+    let given = &options.audit_keys;
+    let mut named: Option<Verifying> = None;
     while let Some((entry, hash)) = walker.next()? {
         let number = entry.index;
         if let Err(problem) = tally.take(&entry) {
             return Err(walker.damaged(number, problem));
         }
-        stated.compare(number, hash, check)?;
+        if let Some(key) = key_named(&entry) {
+            named = Some(key.map_err(|problem| walker.damaged(number, problem))?);
+        }
+        stated.compare(number, hash, |signed| match &named {
+            _ if given.is_empty() => Ok(()),
+            Some(key) => signed_by(signed, slice::from_ref(key)),
+            None => signed_by(signed, given),
+        })?;
     }
     let size = walker.size();
     match walker.end() {
@@ -137,6 +143,13 @@ pub fn verify(folder: &Path, options: &Options) -> Result<Report, VerifyError> {
         Some(_) => {}
     }
     stated.beyond(size)?;
+    // The log names its keys itself: only a key from elsewhere says that it is audit's log.
+    if let Some((last, signed)) = stated.last()
+        && !given.is_empty()
+        && signed_by(signed, given).is_err()
+    {
+        return Err(stated.damaged(last.size, Problem::CheckpointKey));
+    }
     let sources = tally.positions.iter().map(|(source, boot, position)| {
         let missing = position
             .missing()
@@ -156,7 +169,7 @@ pub fn verify(folder: &Path, options: &Options) -> Result<Report, VerifyError> {
         checkpoints: stated.count(),
         last_checkpoint: stated.last().map(|(checkpoint, _)| *checkpoint),
         macs_checked: options.chain_key.is_some(),
-        signatures_checked: options.audit_public.is_some(),
+        signatures_checked: !given.is_empty(),
         gaps: tally.gaps,
         sources: sources.collect(),
         gaps_listed: tally.gaps_listed,
@@ -164,6 +177,22 @@ pub fn verify(folder: &Path, options: &Options) -> Result<Report, VerifyError> {
         bus_denied: tally.bus_denied,
         subjects: tally.subjects,
     })
+}
+
+/// The key that an entry of audit's own names for the checkpoints from here on.
+fn key_named(entry: &Entry<'_>) -> Option<Result<Verifying, Problem>> {
+    if entry.kind != Kind::Own {
+        return None;
+    }
+    let Ok(Own::Key { key }) = Own::read(entry.content) else {
+        return None;
+    };
+    Some(Verifying::from_bytes(&key.0).map_err(|_| Problem::Key))
+}
+
+fn signed_by(signed: &Signed<Checkpoint>, keys: &[Verifying]) -> Result<(), Problem> {
+    let is_signed = keys.iter().any(|key| signed.verify(key).is_ok());
+    is_signed.then_some(()).ok_or(Problem::CheckpointSignature)
 }
 
 #[derive(Default)]
@@ -188,7 +217,7 @@ impl Tally {
                     return Err(Problem::Envelope);
                 }
             }
-            Some(Own::Started { .. } | Own::Silence { .. }) => {}
+            Some(Own::Started { .. } | Own::Key { .. } | Own::Silence { .. }) => {}
             Some(Own::Gap {
                 source,
                 boot,

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis_domain::Timestamp;
+use portcullis_runtime::nats_config::OperatorId;
 use portcullis_runtime::{Client, Clock, Inbox, Raw};
 use portcullis_wire::Received;
 use portcullis_wire::messages::{Message, Notice, ServiceStatus};
-use portcullis_wire::principal::{Operator, Principal};
+use portcullis_wire::principal::{Operator, Principal, Role};
 use portcullis_wire::subjects::{
     AUDIT_STATUS, BRAIN_NOTICE, BRAIN_STATUS, CHECKPOINT, DECISION, EXECUTION_NOTICE,
     EXECUTION_STATUS, FILL, MARKET_DATA_NOTICE, MARKET_DATA_STATUS, REPORT, RISK_GUARD_NOTICE,
@@ -24,6 +25,58 @@ pub const OPERATOR: &str = "operator-dev";
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How many messages may wait to be read.
 const QUEUE_LENGTH: usize = 8_192;
+
+/// An operator to listen as, where it does not matter which: all of them see the same.
+#[must_use]
+pub fn any_operator(folder: &Folder) -> String {
+    let first = folder.operators().into_iter().next();
+    first.unwrap_or_else(|| OPERATOR.to_owned())
+}
+
+/// As which operator a command speaks.
+#[derive(Debug, clap::Args)]
+pub struct AsOperator {
+    /// The operator to log in as, such as operator-dev [default: the only one with an identity in
+    /// the folder]
+    #[arg(long, value_name = "NAME", value_parser = operator)]
+    operator: Option<String>,
+}
+
+/// With or without the prefix that every operator's name has.
+fn operator(text: &str) -> Result<String, String> {
+    let prefix = Role::Operator.name();
+    let id = text.strip_prefix(prefix).unwrap_or(text);
+    let id = OperatorId::new(id).map_err(|problem| problem.to_string())?;
+    Ok(format!("{prefix}{id}"))
+}
+
+impl AsOperator {
+    /// Whose identity to take.
+    ///
+    /// # Errors
+    /// When there is none of that name, or nobody said which of several.
+    pub fn among(&self, folder: &Folder) -> Result<String, Failure> {
+        let held = folder.operators();
+        let problem = match (&self.operator, held.as_slice()) {
+            (Some(asked), _) if held.contains(asked) => return Ok(asked.clone()),
+            (None, [only]) => return Ok(only.clone()),
+            (_, []) => "there is no identity of an operator".to_owned(),
+            (Some(asked), _) => format!("there is no identity of {asked}"),
+            (None, _) => "there are identities of several operators".to_owned(),
+        };
+        let next_step = if held.is_empty() {
+            "name the folder that has one: --dir FOLDER".to_owned()
+        } else {
+            format!("say as whom: --operator {}", held.join(" or --operator "))
+        };
+        let path = folder.identities();
+        Err(Failure::new(
+            End::Usage,
+            format!("{problem} in {}", path.display()),
+            next_step,
+        ))
+    }
+}
 
 /// Who speaks to which bus.
 #[derive(Clone, Debug)]
@@ -86,8 +139,8 @@ impl Watcher {
     ///
     /// # Errors
     /// When the bus does not let this operator in.
-    pub async fn open(place: &Where) -> Result<Self, Failure> {
-        let client: Client<Operator> = place.connect(OPERATOR).await?;
+    pub async fn open(place: &Where, operator: &str) -> Result<Self, Failure> {
+        let client: Client<Operator> = place.connect(operator).await?;
         let mut subjects: Vec<(&'static Row, Option<&str>)> = vec![
             (BRAIN_NOTICE.row, None),
             (RISK_GUARD_NOTICE.row, None),

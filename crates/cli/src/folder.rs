@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use portcullis_runtime::identity::BUNDLE_FILE;
 use portcullis_wire::principal::Role;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,12 @@ use crate::exit::{End, Failure};
 
 /// Its usual name.
 pub const NAME: &str = ".portcullis";
+
+/// Whether the system does not let this user look at a path.
+fn is_barred(path: &Path) -> bool {
+    path.metadata()
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
 
 /// A development folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +33,12 @@ impl Folder {
     pub fn find(asked: Option<&Path>) -> Result<Self, Failure> {
         let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
         Self::find_from(&here, asked).ok_or_else(|| match asked {
+            // Whoever is told to make identities where there are some may well overwrite them.
+            Some(asked) if is_barred(&here.join(asked).join("identity")) => Failure::new(
+                End::Usage,
+                format!("{} may not be looked into by you", asked.display()),
+                "do it as the user who owns the folder",
+            ),
             Some(asked) => Failure::new(
                 End::Usage,
                 format!("{} holds no development identities", asked.display()),
@@ -91,6 +104,24 @@ impl Folder {
         let mut strategies: Vec<_> = entries.filter_map(strategy).collect();
         strategies.sort();
         strategies
+    }
+
+    /// The operators who have an identity here, in order. Of one who was revoked only the folder is
+    /// left.
+    #[must_use]
+    pub fn operators(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.identities())
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok);
+        let operator = |entry: fs::DirEntry| {
+            let name = entry.file_name().into_string().ok()?;
+            let held = entry.path().join(BUNDLE_FILE).is_file();
+            (held && name.starts_with(Role::Operator.name())).then_some(name)
+        };
+        let mut operators: Vec<_> = entries.filter_map(operator).collect();
+        operators.sort();
+        operators
     }
 
     /// The state of one service.

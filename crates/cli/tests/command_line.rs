@@ -134,6 +134,53 @@ fn without_a_stack_every_verb_says_how_to_get_one() {
     }
 }
 
+/// A realm with two operators: the command cannot know which of them is typing.
+#[test]
+fn who_has_several_operators_says_as_which_and_who_has_one_need_not() {
+    let root = checkout();
+    let made = portcullis(
+        root.path(),
+        "keys init --dir .portcullis --realm staging --operator alice --operator bob",
+    );
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    // A bus that nobody answers at, so that what is said next is about the bus.
+    for verb in ["kill --reason x", "status", "orders"] {
+        let verb = format!("--bus tls://127.0.0.1:1 {verb}");
+        let unsaid = portcullis(root.path(), &verb);
+        assert_eq!(unsaid.status.code(), Some(2), "{verb}: {}", stderr(&unsaid));
+        let said = stderr(&unsaid);
+        assert!(
+            said.contains("several operators")
+                && said.contains("--operator operator-alice or --operator operator-bob"),
+            "{verb}: {said}"
+        );
+        let nobody = portcullis(root.path(), &format!("{verb} --operator carol"));
+        assert_eq!(nobody.status.code(), Some(2), "{verb}");
+        assert!(
+            stderr(&nobody).contains("no identity of operator-carol"),
+            "{verb}: {}",
+            stderr(&nobody)
+        );
+        let help = stdout(&portcullis(root.path(), &format!("{verb} --help")));
+        assert!(help.contains("--operator <NAME>"), "{verb}: {help}");
+    }
+    let kill = "--bus tls://127.0.0.1:1 kill --reason x";
+    for asked in ["bob", "operator-bob"] {
+        let said = portcullis(root.path(), &format!("{kill} --operator {asked}"));
+        assert_eq!(said.status.code(), Some(1), "{}", stderr(&said));
+        let unreachable = "the bus at tls://127.0.0.1:1 does not answer";
+        assert!(stderr(&said).contains(unreachable), "{}", stderr(&said));
+    }
+    // Of one who was revoked the folder may be left, and no bundle.
+    fs::remove_file(
+        root.path()
+            .join(".portcullis/identity/operator-alice/bundle.sealed"),
+    )
+    .unwrap();
+    let said = portcullis(root.path(), kill);
+    assert_eq!(said.status.code(), Some(1), "{}", stderr(&said));
+}
+
 #[test]
 fn an_error_for_a_script_is_one_json_object() {
     let here = tempfile::tempdir().unwrap();

@@ -6,6 +6,9 @@
     reason = "a test may panic, in its helpers too"
 )]
 
+#[path = "keys/partly.rs"]
+mod partly;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -340,7 +340,7 @@ impl Shell {
             };
             let verified = received.either();
             let identity = self.service.identity();
-            match kill::verify(&verified, identity.realm, &identity.trust.operators) {
+            match kill::verify(&verified, identity.realm, &identity.trust.operator_keys()) {
                 Ok(kill) => {
                     let detail = format!("{}: {}", kill.operator, kill.reason);
                     self.pull(KillCause::Operator, Text::lossy(&detail)).await?;

@@ -307,7 +307,7 @@ impl Shell {
             return;
         };
         let identity = self.service.identity();
-        match kill::verify(&command, identity.realm, &identity.trust.operators) {
+        match kill::verify(&command, identity.realm, &identity.trust.operator_keys()) {
             Ok(kill) => self.obey(&kill),
             Err(refusal) => {
                 tracing::error!(sender = %command.source(), error = %refusal, "kill refused");

@@ -7,6 +7,7 @@
 mod admission;
 mod connect;
 mod inbox;
+mod operators;
 mod rights;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 pub use connect::ConnectError;
 pub(crate) use inbox::listen;
 pub use inbox::{Inbox, Raw};
+pub(crate) use operators::Operators;
 pub use rights::RightsError;
 pub(crate) use rights::{check, check_against};
 
@@ -143,7 +145,7 @@ struct Inner {
     client: async_nats::Client,
     principal: PrincipalName,
     /// Whose commands are listened to, each on a subject of its own.
-    operators: Vec<PrincipalName>,
+    operators: Operators,
     /// How often the connection was made; changes with each reconnect.
     connections: watch::Receiver<u64>,
 }
@@ -155,11 +157,12 @@ impl Bus {
         url: &str,
         faults: &Faults,
     ) -> Result<Self, ConnectError> {
-        let (client, connections) = connect::connect(identity, url, faults).await?;
+        let operators = Operators::new(identity.trust.operators.keys().copied());
+        let (client, connections) = connect::connect(identity, url, faults, &operators).await?;
         Ok(Self(Arc::new(Inner {
             client,
             principal: identity.name,
-            operators: identity.trust.operators.keys().copied().collect(),
+            operators,
             connections,
         })))
     }
@@ -168,7 +171,7 @@ impl Bus {
         self.0.principal
     }
 
-    pub(crate) fn operators(&self) -> &[PrincipalName] {
+    pub(crate) fn operators(&self) -> &Operators {
         &self.0.operators
     }
 

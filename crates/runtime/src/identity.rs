@@ -18,10 +18,13 @@ pub mod make;
 pub mod store;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use portcullis_domain::{PrincipalName, Span, Timestamp};
+use portcullis_wire::kill::OperatorKeys;
 use portcullis_wire::messages::Signable;
 use portcullis_wire::principal::Role;
 use portcullis_wire::{KeyRing, Realm, Signed, SignedError, Signer, Verifying};
@@ -132,7 +135,7 @@ impl IdentityError {
             Self::Secret(error) => error.next_step(),
             Self::Sealed { .. } => {
                 "check that the key is that of this bundle; if it is, the file was changed: \
-                 portcullis keys rotate writes it anew"
+                 bring it back from a copy, or revoke its principal"
                     .into()
             }
             Self::Write { path, .. } => format!("make {} writable", path.display()),
@@ -171,7 +174,8 @@ const EPOCH: &str = "the epoch of the link keys";
 pub struct Trust {
     /// Audit's, on receipts and checkpoints.
     pub audit: Option<Verifying>,
-    /// Each operator's, on commands.
+    /// Each operator's of the present, on commands; while it is exchanged another one counts too,
+    /// see [`Self::operator_keys`].
     pub operators: BTreeMap<PrincipalName, Verifying>,
     /// Risk-guard's.
     pub risk_guard: Option<Verifying>,
@@ -190,6 +194,13 @@ impl Trust {
         let others = self.others.iter().filter(move |(name, _)| name == author);
         let others: Vec<_> = others.map(|(_, key)| *key).collect();
         present.into_iter().chain(others)
+    }
+
+    /// Every key of every operator that counts, as [`Self::keys_of`].
+    #[must_use]
+    pub fn operator_keys(&self) -> OperatorKeys {
+        let keys = |name: &PrincipalName| (*name, self.keys_of(name).collect());
+        self.operators.keys().map(keys).collect()
     }
 
     /// The content, if one of the author's keys signed it.
@@ -282,6 +293,27 @@ pub struct Identity {
 pub(crate) struct Source {
     pub folder: PathBuf,
     pub key: Option<PathBuf>,
+    /// The bundle's file as it was when it was read.
+    pub stamp: Option<Stamp>,
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
 }
 
 /// What admits a principal to the bus; the connection asks for it each time that it is made.
@@ -340,14 +372,8 @@ impl Identity {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with(folder: &Path, key: Option<&Path>) -> Result<Self, IdentityError> {
-        let bundle = Bundle::open_with(folder, key)?;
-        key_file::check_environment(bundle.realm)?;
+        let identity = Self::read(folder, key)?;
         let now = Clock::system().now();
-        let source = Source {
-            folder: folder.into(),
-            key: key.map(Path::to_owned),
-        };
-        let identity = Self::of(source, &bundle, now)?;
         for age in identity.ages() {
             let percent = age.percent(now);
             if percent >= AGE_WARNING_PERCENT {
@@ -357,15 +383,37 @@ impl Identity {
                     "keys are near the end of their life"
                 );
             }
-            if percent > AGE_LIMIT_PERCENT && is_production(bundle.realm) {
-                return Err(IdentityError::TooOld {
-                    name: bundle.name,
-                    what: age.what,
-                    percent,
-                });
-            }
         }
+        identity.check_age(now)?;
         Ok(identity)
+    }
+
+    /// As [`Self::load_with`], whatever the age of the keys: that counts for a start, and a process
+    /// that runs must go on with the bundle that it is given.
+    pub(crate) fn read(folder: &Path, key: Option<&Path>) -> Result<Self, IdentityError> {
+        // Before it is read: what changes meanwhile has another stamp.
+        let stamp = Stamp::of(&folder.join(BUNDLE_FILE));
+        let bundle = Bundle::open_with(folder, key)?;
+        key_file::check_environment(bundle.realm)?;
+        let source = Source {
+            folder: folder.into(),
+            key: key.map(Path::to_owned),
+            stamp,
+        };
+        Self::of(source, &bundle, Clock::system().now())
+    }
+
+    /// In production no key may be beyond its age at a start.
+    pub(crate) fn check_age(&self, now: Timestamp) -> Result<(), IdentityError> {
+        let old = |age: &Age| age.percent(now) > AGE_LIMIT_PERCENT;
+        match self.ages().find(old) {
+            Some(age) if is_production(self.realm) => Err(IdentityError::TooOld {
+                name: self.name,
+                what: age.what,
+                percent: age.percent(now),
+            }),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn of(source: Source, bundle: &Bundle, now: Timestamp) -> Result<Self, IdentityError> {

@@ -120,8 +120,10 @@ impl StartError {
             | Self::HealthPort { .. }
             | Self::Telemetry { .. } => true,
             Self::State(error) => match error {
-                // The other instance may be on its way out.
-                StateError::InUse(_) | StateError::Boot { .. } => false,
+                // The other instance may be on its way out, and the clock passes a number by itself.
+                StateError::InUse(_) | StateError::Boot { .. } | StateError::BootAhead { .. } => {
+                    false
+                }
                 StateError::Open { .. }
                 | StateError::OpenToOthers(_)
                 | StateError::BootDamaged(_) => true,

@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use portcullis_wire::SKEW_MAX;
+
 use crate::{Clock, file};
 
 const LOCK: &str = "lock";
@@ -33,6 +35,17 @@ pub enum StateError {
     /// The boot number is not a number.
     #[error("boot number in {0} is damaged")]
     BootDamaged(PathBuf),
+    /// The last boot number lies ahead of the clock.
+    #[error(
+        "boot number in {path} is {seconds} s ahead of the clock: the clock went back, or was wrong \
+         at an earlier start"
+    )]
+    BootAhead {
+        /// Which file.
+        path: PathBuf,
+        /// How many whole seconds.
+        seconds: u64,
+    },
     /// The boot number cannot be read or written.
     #[error("keep boot number in {path}")]
     Boot {
@@ -60,6 +73,11 @@ impl StateError {
             Self::BootDamaged(path) => format!(
                 "restore {} from a backup, or write the present time in microseconds into it",
                 path.display()
+            ),
+            Self::BootAhead { seconds, .. } => format!(
+                "set the clock right; if it is, start again in {} s, as readers refuse a start that \
+                 lies in the future",
+                seconds.saturating_add(1)
             ),
             Self::Boot { path, .. } => format!("check the disk that holds {}", path.display()),
         }
@@ -127,11 +145,13 @@ impl StateDir {
         self.path.join(name)
     }
 
-    /// A number larger than at every earlier start, on disk before it is returned.
+    /// A number larger than at every earlier start, on disk before it is returned: the clock's, or
+    /// the next after the last one where the clock went back a little.
     ///
     /// # Errors
     /// [`StateError`] when the last number is damaged or the new one cannot be kept: numbers that
-    /// were used before would let old messages in again.
+    /// were used before would let old messages in again. When it is too far ahead of the clock too:
+    /// nobody would take a message of this start before the clock has passed it.
     pub fn boot_number(&self) -> Result<u64, StateError> {
         let path = self.join(BOOT_FILE);
         let boot_error = |cause| StateError::Boot {
@@ -155,7 +175,12 @@ impl StateDir {
         // After the largest number there is no larger one, and the same one again is never right.
         let after =
             u64::checked_add(last, 1).ok_or_else(|| StateError::BootDamaged(path.clone()))?;
-        let next = Clock::system().now().0.max(after);
+        let now = Clock::system().now();
+        if after > now.plus(SKEW_MAX).0 {
+            let seconds = after.saturating_sub(now.0) / 1_000_000;
+            return Err(StateError::BootAhead { path, seconds });
+        }
+        let next = now.0.max(after);
         file::replace(&path, format!("{next}\n").as_bytes()).map_err(boot_error)?;
         Ok(next)
     }
@@ -178,9 +203,28 @@ mod tests {
             second > first && first > 1_700_000_000_000_000,
             "{first} {second}"
         );
-        let ahead = second + 1_000_000_000_000;
+        let ahead = Clock::system().now().0 + 1_500_000;
         fs::write(state.join(BOOT_FILE), format!("{ahead}\n")).unwrap();
         assert_eq!(state.boot_number().unwrap(), ahead + 1);
+    }
+
+    #[test]
+    fn a_start_that_readers_would_take_for_the_future_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&folder.path().join("state")).unwrap();
+        let kept = format!("{}\n", Clock::system().now().0 + 3_600_000_000);
+        fs::write(state.join(BOOT_FILE), &kept).unwrap();
+        let error = state.boot_number().unwrap_err();
+        let StateError::BootAhead { seconds, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert!((3_590..=3_600).contains(seconds), "{seconds}");
+        assert!(error.next_step().contains("set the clock right"));
+        assert_eq!(
+            fs::read_to_string(state.join(BOOT_FILE)).unwrap(),
+            kept,
+            "the number is kept"
+        );
     }
 
     #[test]

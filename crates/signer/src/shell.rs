@@ -106,7 +106,7 @@ impl Shell {
         let identity = service.identity();
         let core = signer_core::Config {
             realm: identity.realm,
-            operators: identity.trust.operators.clone(),
+            operators: identity.trust.operator_keys(),
             trading_key: custody.name(Authority::Trading).clone(),
             reading_key: custody.name(Authority::Reading).clone(),
             orders_per_second_max: config.orders_per_second_max,
@@ -194,7 +194,7 @@ impl Shell {
             return Ok(());
         };
         if self.trust.has_changed().unwrap_or(false) {
-            let operators = self.trust.borrow_and_update().operators.clone();
+            let operators = self.trust.borrow_and_update().operator_keys();
             self.engine.set_operators(operators);
         }
         let effects = self

@@ -303,11 +303,8 @@ impl World {
         &self,
         command: &portcullis_wire::Verified<portcullis_wire::Signed<Kill>>,
     ) -> bool {
-        let key = self.deployment.operators().get(&command.source()).copied();
-        key.and_then(|key| command.message().verify(&key).ok())
-            .is_some_and(|kill| {
-                kill.operator == command.source() && kill.realm == self.deployment.realm()
-            })
+        let operators = self.deployment.operators();
+        portcullis_wire::kill::verify(command, self.deployment.realm(), &operators).is_ok()
     }
 
     // --- signer --------------------------------------------------------------------------------

@@ -157,6 +157,12 @@ impl BusServer {
         self.reload(&text.expect("generate the configuration"));
     }
 
+    /// The same for another roster, as after an operator was revoked.
+    pub fn reload_for(&mut self, roster: Roster) {
+        self.roster = roster;
+        self.reload_identities();
+    }
+
     /// Sends a signal to the server: `HUP`, `STOP`, `CONT`.
     ///
     /// # Panics

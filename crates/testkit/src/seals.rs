@@ -17,6 +17,7 @@ use portcullis_domain::{
     EnvelopeId, Hash, Order, OrderId, PrincipalName, RiskProfile, Side, StrategyId, Symbol,
     TimeInForce, Timestamp, Venue,
 };
+use portcullis_wire::kill::OperatorKeys;
 use portcullis_wire::messages::{Message, Permit, Signable};
 use portcullis_wire::principal::{Principal, Role};
 use portcullis_wire::subjects::{self, ORDER, PERMIT, Subject};
@@ -271,12 +272,12 @@ impl World {
         ok(self.signing(name).sign(content), "a signed content")
     }
 
-    /// The public keys of all operators.
+    /// The public keys of all operators, one of each.
     #[must_use]
-    pub fn operators(&self) -> BTreeMap<PrincipalName, Verifying> {
+    pub fn operators(&self) -> OperatorKeys {
         OPERATORS
             .iter()
-            .map(|name| (principal(name), self.verifying(name)))
+            .map(|name| (principal(name), vec![self.verifying(name)]))
             .collect()
     }
 

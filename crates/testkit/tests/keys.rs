@@ -22,8 +22,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use load::Load;
-use portcullis_runtime::Client;
-use portcullis_wire::principal::Strategy;
+use portcullis_runtime::{Client, Identity};
+use portcullis_wire::Text;
+use portcullis_wire::messages::Kill;
+use portcullis_wire::principal::{Operator, Strategy};
+use portcullis_wire::subjects::KILL;
 use serde_json::Value;
 use support::{Stack, root, wait_for};
 
@@ -96,6 +99,7 @@ fn keys_change_under_load_without_a_restart_and_who_is_revoked_is_out() {
     brain_gets_everything_new(&stack);
     an_emergency_drops_the_earlier_keys_at_once(&stack);
     the_trader_is_out_and_the_others_go_on(&stack);
+    the_operators_earlier_key_still_stops_everything(&stack);
 
     assert_eq!(pids(&stack), before, "nothing was restarted");
     let (code, doctor) = keys(&stack, &["doctor"]);
@@ -243,6 +247,44 @@ fn the_trader_is_out_and_the_others_go_on(stack: &Stack) {
     wait_for("fills of the other strategy", PATIENCE, || {
         (fills() > before).then_some(())
     });
+}
+
+/// The machine of an operator may have the new keys later than the services: until the overlap ends
+/// a command with the earlier ones must stop them.
+fn the_operators_earlier_key_still_stops_everything(stack: &Stack) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let identity = stack.folder().join("identity/operator-dev");
+    let earlier = copy_of(&identity, folder.path());
+    changed(
+        stack,
+        &["rotate", "operator-dev", "--yes", "--lead-seconds", "1"],
+    );
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let bus = stack.bus();
+    let operator = Client::<Operator>::connect(&earlier, &bus);
+    let operator = runtime.block_on(operator).expect("join the bus");
+    let held = operator.identity();
+    let signer = held.signing.as_ref().expect("a key to sign with");
+    let present = Identity::load(&identity).expect("the operator's identity");
+    let newest = present.signing.expect("a key to sign with").verifying();
+    assert_ne!(signer.verifying(), newest);
+    let command = Kill {
+        realm: held.realm,
+        operator: held.name,
+        reason: Text::lossy("drill"),
+        at: operator.now(),
+    };
+    let signed = signer.sign(&command).expect("sign the command");
+    let sent = operator.publish(&KILL, None, &signed, None, None);
+    sent.expect("send the command");
+    runtime.block_on(operator.flush()).expect("it has left");
+    for name in ["risk-guard", "execution", "signer"] {
+        let latch = stack.folder().join("state").join(name).join("latch.toml");
+        wait_for(&format!("{name} to stop"), PATIENCE, || {
+            let text = std::fs::read_to_string(&latch).ok()?;
+            text.contains("operator-dev").then_some(())
+        });
+    }
 }
 
 fn copy_of(identity: &Path, to: &Path) -> PathBuf {

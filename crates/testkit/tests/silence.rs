@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::print_stderr,
     reason = "a test fails by panicking, and says what it saw"
 )]
@@ -41,7 +42,7 @@ fn alive(stack: &Stack) -> BTreeSet<(String, u64)> {
         .collect()
 }
 
-/// How many silences are on the record, and of whom.
+/// The silences on the record, in audit's own words.
 fn silences(stack: &Stack) -> Vec<String> {
     let own = entries(stack).into_iter();
     own.filter(|entry| entry.subject == "audit.silence")
@@ -91,15 +92,15 @@ fn every_service_is_heard_of_while_nothing_happens_and_missed_when_it_is_not() {
         missed.iter().all(|one| one.contains("signer")),
         "{missed:?}"
     );
-    let began = |alive: &BTreeSet<(String, u64)>| {
+    let starts = |alive: &BTreeSet<(String, u64)>| {
         let execution = alive.iter().filter(|(source, _)| source == "execution");
         execution.count()
     };
-    assert_eq!(began(&first), 1);
+    assert_eq!(starts(&first), 1);
     wait_for(
         "execution's next start to speak",
         Duration::from_secs(60),
-        || (began(&alive(&stack)) == 2).then_some(()),
+        || (starts(&alive(&stack)) == 2).then_some(()),
     );
     let report = verify::verify(&stack.audit_log(), &verify::Options::default()).unwrap();
     assert_eq!(report.gaps, 0, "{report:?}");

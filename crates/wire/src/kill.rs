@@ -8,11 +8,15 @@
 //! counts would stop one without the others.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use portcullis_domain::PrincipalName;
 
 use crate::messages::Kill;
 use crate::{Realm, Signed, SignedError, Verified, Verifying};
+
+/// The public keys of each operator that count: one, or two while it is exchanged.
+pub type OperatorKeys = BTreeMap<PrincipalName, Vec<Verifying>>;
 
 /// Why a kill command was not obeyed.
 #[derive(Debug, thiserror::Error)]
@@ -50,21 +54,29 @@ impl KillRefusal {
 }
 
 /// The command inside an envelope, if its sender signed it for this deployment. Its age does not
-/// count beyond the envelope's: stopping is the safe direction.
+/// count beyond the envelope's: stopping is the safe direction. Each key of the sender counts: a
+/// command must not fall between the key that a person still holds and the one that is the newest.
 ///
 /// # Errors
 /// [`KillRefusal`] when the command does not count.
 pub fn verify(
     command: &Verified<Signed<Kill>>,
     realm: Realm,
-    operators: &BTreeMap<PrincipalName, Verifying>,
+    operators: &OperatorKeys,
 ) -> Result<Kill, KillRefusal> {
     let sent = command.source();
-    let key = operators.get(&sent).ok_or(KillRefusal::Untrusted(sent))?;
-    let kill = command
-        .message()
-        .verify(key)
-        .map_err(KillRefusal::Signature)?;
+    let keys = operators.get(&sent).map(Vec::as_slice).unwrap_or_default();
+    let mut signed = Err(KillRefusal::Untrusted(sent));
+    for key in keys {
+        signed = command
+            .message()
+            .verify(key)
+            .map_err(KillRefusal::Signature);
+        if signed.is_ok() {
+            break;
+        }
+    }
+    let kill = signed?;
     if kill.operator != sent {
         return Err(KillRefusal::Operator {
             signed: kill.operator,

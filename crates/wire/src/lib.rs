@@ -41,4 +41,4 @@ pub use order_id::order_id;
 pub use seal::{Context, SealError, Sealed, Sealer};
 pub use signed::{Signed, SignedError, Signer, Verifying};
 pub use text::Text;
-pub use verify::{Received, Refusal, Verified, Verifier};
+pub use verify::{Received, Refusal, SKEW_MAX, Verified, Verifier};

@@ -19,7 +19,7 @@ use crate::subjects::{Delivery, KILL, ORDER, PERMIT, Protection, Subject};
 use crate::window::{Novelty, Window};
 
 /// How far ahead of ours a sender's clock may be.
-const SKEW_MAX: Span = Span::from_secs(2);
+pub const SKEW_MAX: Span = Span::from_secs(2);
 
 /// The most (source, channel) pairs that a verifier keeps a window for.
 const WINDOWS_MAX: usize = 512;
@@ -60,6 +60,9 @@ pub enum Refusal {
     /// Sealed too far in the future.
     #[error("sealed in the future")]
     Future,
+    /// Of a start that lies after it: a boot number never runs ahead of its source's clock.
+    #[error("of a start of its source in the future")]
+    Boot,
     /// Sealed before this reader started.
     #[error("sealed before this service started")]
     BeforeBoot,
@@ -101,6 +104,7 @@ impl Refusal {
             Self::Addressee => "WRONG_ADDRESSEE",
             Self::Expired => "EXPIRED",
             Self::Future => "SEALED_IN_FUTURE",
+            Self::Boot => "BOOT_IN_FUTURE",
             Self::BeforeBoot => "SEALED_BEFORE_BOOT",
             Self::EarlierStart => "EARLIER_START",
             Self::Replay => "REPLAY",
@@ -127,6 +131,7 @@ impl Refusal {
             | Self::Subject
             | Self::Addressee
             | Self::Future
+            | Self::Boot
             | Self::Replay
             | Self::Author
             | Self::Ciphertext
@@ -241,6 +246,13 @@ impl Authentic<'_> {
     }
 }
 
+/// Whether a start of the source is named that comes after the message. Readers go on with the newest
+/// start that they have seen: one far ahead, made with stolen keys, would shut out every honest start
+/// that follows, for longer than the keys are worth anything.
+fn is_boot_ahead(header: &Header) -> bool {
+    header.boot > header.issued_at.plus(SKEW_MAX).0
+}
+
 /// Opens the envelopes that are meant for one principal.
 pub struct Verifier {
     realm: Realm,
@@ -297,6 +309,10 @@ impl Verifier {
         if header.issued_at < self.started_at {
             return Err(Refusal::BeforeBoot);
         }
+        // A kill command is obeyed whatever its place, so that no place can keep one out.
+        if row.pattern != KILL.row.pattern && is_boot_ahead(header) {
+            return Err(Refusal::Boot);
+        }
         // Before it takes a place: whoever has the link's key but not the author's could otherwise
         // shut every later message out with one that names a start far ahead.
         let tag = sealed.tag;
@@ -336,7 +352,8 @@ impl Verifier {
     }
 
     /// Opens a fact for the record: seal, subject and body must hold, but its age and its place do
-    /// not count, because the record takes facts late and again; the recorder keeps count itself.
+    /// not count, because the record takes facts late and again; the recorder keeps count itself,
+    /// and refuses a fact that was sealed in the future.
     ///
     /// # Errors
     /// [`Refusal`], the first that applies.
@@ -350,6 +367,9 @@ impl Verifier {
         // What an epoch sealed in its time stays a fact when that time is over.
         if !sealed.counts_at(sealed.header.issued_at) {
             return Err(Refusal::RetiredKey);
+        }
+        if is_boot_ahead(&sealed.header) {
+            return Err(Refusal::Boot);
         }
         self.read(sealed, subject.row.protection, bytes)
     }

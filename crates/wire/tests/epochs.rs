@@ -158,6 +158,21 @@ fn a_fact_counts_by_the_time_of_its_seal() {
     assert_eq!(open(&too_late).err(), Some(Refusal::RetiredKey));
 }
 
+/// The record goes on with the newest start of a source too.
+#[test]
+fn a_fact_of_a_start_that_comes_after_it_is_refused() {
+    let audit = Verifier::new(realm(), name("audit"), NOW, ring("brain", &[FIRST]));
+    let open = |boot: u64| {
+        let mut sealer = Sealer::new(realm(), name("brain"), boot, ring("brain", &[FIRST]));
+        let sealed = seal(&mut sealer, 1, NOW);
+        let opened = audit.open_fact(&BRAIN_NOTICE, &sealed.subject, &sealed.frame);
+        opened.map(|fact| fact.header().boot)
+    };
+    assert_eq!(open(NOW.0 + 2_000_000), Ok(NOW.0 + 2_000_000));
+    assert_eq!(open(NOW.0 + 2_000_001).err(), Some(Refusal::Boot));
+    assert_eq!(open(u64::MAX).err(), Some(Refusal::Boot));
+}
+
 #[test]
 fn other_keys_change_neither_places_nor_memory() {
     let mut sealer = brain(&[FIRST]);
@@ -331,6 +346,6 @@ fn a_heartbeat_that_its_author_did_not_sign_takes_no_place() {
         let opened = brain.open(&HEARTBEAT, &sealed.subject, &sealed.frame, NOW);
         opened.map(drop)
     };
-    assert_eq!(open(&seal(link(u64::MAX, 2), 1)), Err(Refusal::Author));
+    assert_eq!(open(&seal(link(NOW.0, 2), 1)), Err(Refusal::Author));
     assert_eq!(open(&seal(link(7, 1), 2)), Ok(()));
 }

@@ -56,7 +56,7 @@ fn outcome(names: &str, by: &str, realm: &str, trusted: &[&str]) -> String {
     let command = sent_by_alice(&signer(by).sign(&command).unwrap());
     let operators: BTreeMap<_, _> = trusted
         .iter()
-        .map(|operator| (name(operator), signer(operator).verifying()))
+        .map(|operator| (name(operator), vec![signer(operator).verifying()]))
         .collect();
     match kill::verify(&command, Realm::new("dev").unwrap(), &operators) {
         Ok(kill) => format!("obeyed: {}", kill.reason),
@@ -98,4 +98,32 @@ fn only_the_senders_own_command_for_this_deployment_is_obeyed() {
         let got = outcome(names, by, realm, trusted);
         assert_eq!(got, expected, "{names} {by} {realm} {trusted:?}");
     }
+}
+
+#[test]
+fn while_a_key_is_exchanged_both_count_and_afterwards_the_earlier_one_does_not() {
+    let realm = Realm::new("dev").unwrap();
+    let (earlier, newest) = (Signer::from_seed(&[1; 32]), Signer::from_seed(&[2; 32]));
+    let command = Kill {
+        realm,
+        operator: name(ALICE),
+        reason: Text::lossy("drill"),
+        at: NOW,
+    };
+    let outcome = |by: &Signer, counting: &[&Signer]| {
+        let keys = counting.iter().map(|key| key.verifying()).collect();
+        let operators = BTreeMap::from([(name(ALICE), keys)]);
+        let command = sent_by_alice(&by.sign(&command).unwrap());
+        match kill::verify(&command, realm, &operators) {
+            Ok(_) => "obeyed",
+            Err(refusal) => refusal.code(),
+        }
+    };
+    for counting in [[&newest, &earlier], [&earlier, &newest]] {
+        assert_eq!(outcome(&newest, &counting), "obeyed");
+        assert_eq!(outcome(&earlier, &counting), "obeyed");
+    }
+    assert_eq!(outcome(&newest, &[&newest]), "obeyed");
+    assert_eq!(outcome(&earlier, &[&newest]), "BAD_SIGNATURE");
+    assert_eq!(outcome(&newest, &[]), "UNKNOWN_OPERATOR");
 }

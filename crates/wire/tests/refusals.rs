@@ -233,6 +233,30 @@ fn an_earlier_boot_is_refused_once_a_later_one_was_seen() {
     assert_eq!(open(seal_with(&mut old, 3, NOW)), Some(Refusal::Replay));
 }
 
+/// A thief's boot number must not outlive the thief's keys.
+#[test]
+fn a_start_in_the_future_is_refused_and_shuts_nobody_out() {
+    let of = |boot: u64, number: u8| {
+        let realm = Realm::new("dev").unwrap();
+        let mut sealer = Sealer::new(realm, name("strategy-sample"), boot, ring("dev", 1));
+        seal_with(&mut sealer, number, NOW)
+    };
+    let mut brain = verifier("brain", NOW);
+    let mut open = |sealed: &Sealed| {
+        brain
+            .open(&PROPOSAL, &sealed.subject, &sealed.frame, NOW)
+            .err()
+    };
+    // Two seconds ahead are a clock that was set back, and no more.
+    for (number, boot) in [(1, u64::MAX), (2, NOW.0 + 2_000_001)] {
+        let refusal = open(&of(boot, number)).unwrap();
+        assert_eq!((refusal, refusal.code()), (Refusal::Boot, "BOOT_IN_FUTURE"));
+        assert!(refusal.is_violation());
+    }
+    assert_eq!(open(&of(NOW.0, 3)), None, "the original goes on");
+    assert_eq!(open(&of(NOW.0 + 2_000_000, 4)), None);
+}
+
 /// A copy of an operator's keys must not be enough to take the stop from that operator.
 #[test]
 fn a_kill_command_counts_whatever_boot_was_seen_before() {

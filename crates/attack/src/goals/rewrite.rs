@@ -67,7 +67,7 @@ pub fn history(scene: &mut Scene<'_>) -> Result<String> {
     make_fit(&mut file)?;
     std::fs::write(folder.join("checkpoints.log"), file)?;
     let options = Options {
-        audit_public: Some(signing.verifying()),
+        audit_keys: vec![signing.verifying()],
         chain_key: Some(key()?),
         patience: Duration::ZERO,
     };

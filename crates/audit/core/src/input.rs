@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use portcullis_domain::{OrderId, PrincipalName, Timestamp};
+use portcullis_domain::{Hash, OrderId, PrincipalName, Timestamp};
 use portcullis_wire::messages::{Checkpoint, Notice, PermitTaken, Receipt};
 use portcullis_wire::{Header, Text, Verified};
 
@@ -78,6 +78,12 @@ pub enum Input {
         version: Text,
         /// How many bytes of an unfinished write were cut off the log.
         cut: u64,
+    },
+    /// The key that audit signs its checkpoints with at present. Comes before the first checkpoint,
+    /// and as often as it pleases.
+    Key {
+        /// The public key.
+        key: Hash,
     },
     /// A fact whose envelope holds.
     Fact {

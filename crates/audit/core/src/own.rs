@@ -20,6 +20,12 @@ pub enum Own {
         /// How many bytes of an unfinished write, never receipted, were cut off before.
         cut: u64,
     },
+    /// Audit signs its checkpoints with this key from here on. A checkpoint over this entry is the
+    /// first that the key may sign, and vouches by what it covers for the keys before it.
+    Key {
+        /// The public key.
+        key: Hash,
+    },
     /// Facts of a source that neither the bus nor the stream brought.
     Gap {
         /// Whose.
@@ -107,6 +113,7 @@ impl Own {
     pub const fn subject(&self) -> &'static str {
         match self {
             Self::Started { .. } => "audit.started",
+            Self::Key { .. } => "audit.key",
             Self::Gap { .. } => "audit.gap",
             Self::Silence { .. } => "audit.silence",
             Self::Violation { .. } => "audit.violation",
@@ -124,6 +131,7 @@ impl Own {
     pub const fn bus_place(&self) -> Option<BusPlace> {
         match self {
             Self::Started { .. }
+            | Self::Key { .. }
             | Self::Gap { .. }
             | Self::Silence { .. }
             | Self::Violation { .. }
@@ -142,6 +150,7 @@ impl Own {
             Self::BusDenied { .. } => 1,
             Self::BusSuppressed { count, .. } => *count,
             Self::Started { .. }
+            | Self::Key { .. }
             | Self::Gap { .. }
             | Self::Silence { .. }
             | Self::Violation { .. }

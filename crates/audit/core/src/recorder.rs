@@ -3,9 +3,9 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use portcullis_domain::{PrincipalName, Span, Timestamp};
-use portcullis_wire::Text;
+use portcullis_domain::{Hash, PrincipalName, Span, Timestamp};
 use portcullis_wire::messages::Checkpoint;
+use portcullis_wire::{Refusal, SKEW_MAX, Text};
 
 use crate::bus::{Bus, BusPlace};
 use crate::chain::{Chain, fact_digest};
@@ -84,6 +84,8 @@ pub struct Core {
     stream_at: Timestamp,
     checkpoint_at: Timestamp,
     checkpoint_size: u64,
+    /// The key that the log names for its checkpoints.
+    key: Option<Hash>,
 }
 
 impl Core {
@@ -98,7 +100,7 @@ impl Core {
         chain: Chain,
         mut recovery: Recovery,
     ) -> Result<Self, RecoveryError> {
-        let (gaps, violations) = (recovery.gaps, recovery.violations);
+        let (gaps, violations, key) = (recovery.gaps, recovery.violations, recovery.key);
         let each_second = settings.violations_each_second;
         let silence = core::mem::take(&mut recovery.silence);
         let silence = silence.listening(settings.silence_timeout);
@@ -120,6 +122,7 @@ impl Core {
             stream_at: Timestamp(0),
             checkpoint_at: Timestamp(0),
             checkpoint_size,
+            key,
         })
     }
 
@@ -136,6 +139,12 @@ impl Core {
             held: u64::try_from(held).unwrap_or(u64::MAX),
             ..self.counts
         }
+    }
+
+    /// The key that the log names for its next checkpoint.
+    #[must_use]
+    pub const fn key(&self) -> Option<Hash> {
+        self.key
     }
 
     /// Every source that has spoken, and whether it is silent now.
@@ -160,6 +169,15 @@ impl Core {
                 let own = Own::Started { version, cut };
                 self.ledger
                     .append_own(now, &own, Vec::new(), &mut effects)?;
+            }
+            Input::Key { key } if self.key == Some(key) => {}
+            Input::Key { key } => {
+                // No checkpoint before the one that covers this entry.
+                self.checkpoint_size = self.ledger.size();
+                let own = Own::Key { key };
+                self.ledger
+                    .append_own(now, &own, Vec::new(), &mut effects)?;
+                self.key = Some(key);
             }
             Input::Fact { fact, path } => self.fact(now, fact, path, &mut effects)?,
             Input::Refused {
@@ -202,6 +220,9 @@ impl Core {
         let is_new = !self.sources.contains_key(&name);
         let refused = if is_new && self.sources.len() >= SOURCES_MAX {
             Some("TOO_MANY_SOURCES")
+        } else if fact.header.issued_at > now.plus(SKEW_MAX) {
+            // Its start may be as far ahead, and no later one would be taken for a new one.
+            Some(Refusal::Future.code())
         } else {
             let source = self.sources.entry(name).or_default();
             source.refuses(boot, is_stream(path))

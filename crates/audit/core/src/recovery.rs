@@ -37,6 +37,8 @@ pub struct Recovery {
     pub(crate) bus_denied: u64,
     /// How far the bus server's log is recorded.
     pub(crate) bus_place: Option<BusPlace>,
+    /// With which key the last checkpoints were signed.
+    pub(crate) key: Option<Hash>,
     /// Who has spoken, and who has said that it ends.
     pub(crate) silence: Silence,
 }
@@ -54,6 +56,7 @@ impl Recovery {
         }
         match own {
             None | Some(Own::Started { .. } | Own::Silence { .. }) => {}
+            Some(Own::Key { key }) => self.key = Some(key),
             Some(Own::Gap { .. }) => self.gaps = self.gaps.saturating_add(1),
             Some(Own::Violation { .. }) => self.violations = self.violations.saturating_add(1),
             Some(Own::Suppressed { count, .. }) => {
@@ -94,6 +97,12 @@ impl Recovery {
     #[must_use]
     pub const fn positions(&self) -> &Positions {
         &self.positions
+    }
+
+    /// The key that checkpoints are signed with after the last entry; `None` while no entry says it.
+    #[must_use]
+    pub const fn key(&self) -> Option<Hash> {
+        self.key
     }
 
     /// The sources as they were when the last entry was written.

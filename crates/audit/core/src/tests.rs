@@ -6,6 +6,7 @@ mod boots;
 mod bus;
 mod holes;
 mod interleaving;
+mod keys;
 mod receipts;
 mod silence;
 mod violations;
@@ -140,6 +141,7 @@ impl Rig {
             said.push(match positions.observe(&entry).unwrap() {
                 None => format!("{} {}", entry.source, entry.seq),
                 Some(Own::Started { .. }) => "started".into(),
+                Some(Own::Key { key }) => format!("key {}", key.0[0]),
                 Some(Own::Gap {
                     source, from, to, ..
                 }) => format!("gap {source} {from}-{to}"),

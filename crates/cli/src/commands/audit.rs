@@ -7,19 +7,21 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use audit::log::Problem;
 use audit::verify::{Options, Report, VerifyError, entries, verify};
 use audit_core::ChainKey;
 use clap::Subcommand;
-use portcullis_domain::Hash;
+use portcullis_domain::{Hash, PrincipalName};
 use portcullis_runtime::Identity;
 use portcullis_runtime::identity::Bundle;
 use portcullis_runtime::secret::read_hex_key;
 use portcullis_wire::Verifying;
+use portcullis_wire::principal::Role;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::exit::{End, Failure, OrFail as _, Outcome};
-use crate::feed::OPERATOR;
+use crate::feed::any_operator;
 use crate::folder::Folder;
 use crate::output::{Output, Tone, clock_time, rfc3339};
 
@@ -33,7 +35,8 @@ EXAMPLES
 
 The chain of hashes, the order of each source's facts and the envelopes are always checked; the
 checkpoints' signatures with audit's public key, and that nobody but audit wrote an entry with its
-chain key, which only audit's own machine should have. A copy that --log names is judged only by the
+chain key, which only audit's own machine should have. Across an exchange of audit's keys the present
+one is enough: the log names the earlier ones, and the last checkpoint vouches for them. A copy that --log names is judged only by the
 keys that are given with it. Without a key a log that somebody wrote anew from its start looks whole.
 
 EXIT CODES
@@ -62,10 +65,11 @@ pub struct Verify {
     /// Folder of the log [default: that of the development folder]
     #[arg(long, value_name = "FOLDER")]
     log: Option<PathBuf>,
-    /// Audit's public key, 64 hexadecimal digits [default: the one that operator-dev trusts; none
-    /// with --log]
+    /// Audit's public key when the log's last checkpoint was signed, 64 hexadecimal digits; the log
+    /// names the earlier ones itself. Several while a key is exchanged [default: those that
+    /// an operator of the development folder trusts; none with --log]
     #[arg(long, value_name = "HEX", value_parser = public_key)]
-    audit_key: Option<PublicKey>,
+    audit_key: Vec<PublicKey>,
     /// File with the chain key, 64 hexadecimal digits [default: that in audit's bundle in the
     /// development folder; none with --log]
     #[arg(long, value_name = "FILE")]
@@ -125,17 +129,17 @@ fn run_verify(asked: &Verify, dir: Option<&Path>, output: &Output) -> Outcome {
         (None, Some(folder)) => log_of(folder),
         (None, None) => PathBuf::new(),
     };
-    let audit_public = match (asked.audit_key, &own) {
-        (Some(PublicKey(key)), _) => Some(key),
-        (None, Some(folder)) => {
-            let identity = Identity::load(&folder.identity(OPERATOR));
+    let given = asked.audit_key.iter().map(|PublicKey(key)| *key);
+    let audit_keys: Vec<Verifying> = match &own {
+        Some(folder) if asked.audit_key.is_empty() => {
+            let identity = Identity::load(&folder.identity(&any_operator(folder)));
             let next_step = "make the development identities anew, or give --audit-key";
-            identity
-                .or_fail("read the keys that operator-dev trusts", next_step)?
-                .trust
-                .audit
+            let identity = identity.or_fail("read the keys that an operator trusts", next_step)?;
+            let name = PrincipalName::new(Role::Audit.name());
+            let name = name.or_fail("name audit", next_step)?;
+            identity.trust.keys_of(&name).collect()
         }
-        (None, None) => None,
+        Some(_) | None => given.collect(),
     };
     let next_step = "give another with --chain-key, or a log without one with --log";
     let chain_key = match (&asked.chain_key, &own) {
@@ -153,12 +157,22 @@ fn run_verify(asked: &Verify, dir: Option<&Path>, output: &Output) -> Outcome {
     };
     let options = Options {
         chain_key,
-        audit_public,
+        audit_keys,
         patience: PATIENCE,
     };
     let report = verify(&log, &options).map_err(|cause| {
         let action = format!("verify {}", log.display());
-        let next_step = if matches!(cause, VerifyError::Damaged { .. }) {
+        let is_unknown_key = matches!(
+            cause,
+            VerifyError::Damaged {
+                problem: Problem::CheckpointKey,
+                ..
+            }
+        );
+        let next_step = if is_unknown_key {
+            "give the key that audit had when the log was last written, which those who verify it \
+             got from elsewhere, with --audit-key; if there is none such, somebody else wrote it"
+        } else if matches!(cause, VerifyError::Damaged { .. }) {
             "keep trading stopped and the folder as it is, and compare with a copy or with the \
              checkpoints that others saw; what to do stands in docs/audit-log.md, After a crash"
         } else {

@@ -13,7 +13,7 @@ use portcullis_wire::subjects::KILL;
 use serde_json::{Map, Value, json};
 
 use crate::exit::{End, Failure, OrFail as _, Outcome};
-use crate::feed::{Watcher, Where, now};
+use crate::feed::{AsOperator, Watcher, Where, now};
 use crate::output::{Output, Tone};
 use crate::view::{LATCHES, View};
 
@@ -21,6 +21,7 @@ const EXAMPLES: &str = "\
 EXAMPLES
   portcullis kill --reason \"fills that nobody ordered\"
   portcullis kill --reason drill --json
+  portcullis kill --reason drill --operator operator-alice
 
 Nothing new is sent from then on, and execution cancels what is open. Positions stay as they are.
 It works while brain, audit and market-data are down. It stays over restarts, and no command resumes
@@ -37,6 +38,8 @@ pub struct Kill {
     /// Why, for the record: at most 200 bytes on one line
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Text,
+    #[command(flatten)]
+    by: AsOperator,
 }
 
 /// How long the services may take, and execution to cancel what is open.
@@ -71,10 +74,13 @@ pub async fn run(kill: &Kill, dir: Option<&Path>, bus: Option<&str>, output: &Ou
                        itself: 1 s without risk-guard's heartbeat and it sends nothing new, 5 s \
                        and it cancels what is open";
     let place = Where::find(dir, bus)?;
-    let mut watcher = Watcher::open(&place).await.map_err(|failure| Failure {
-        next_step: unreachable.to_owned(),
-        ..failure
-    })?;
+    let operator = kill.by.among(&place.folder)?;
+    let mut watcher = Watcher::open(&place, &operator)
+        .await
+        .map_err(|failure| Failure {
+            next_step: unreachable.to_owned(),
+            ..failure
+        })?;
     let client = watcher.client().clone();
     let identity = client.identity();
     let signer = identity.signing.as_ref().ok_or_else(|| {

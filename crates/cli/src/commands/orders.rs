@@ -8,7 +8,7 @@ use portcullis_wire::messages::ExecutionStatus;
 use serde_json::{Value, json};
 
 use crate::exit::{End, Failure, Outcome};
-use crate::feed::{Watcher, Where, now};
+use crate::feed::{AsOperator, Watcher, Where, now};
 use crate::output::{Output, Table, rfc3339};
 
 const EXAMPLES: &str = "\
@@ -22,7 +22,10 @@ knows, and counts the order as open and filled until then. It is never sent agai
 /// List the orders that are open or in doubt
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Orders {}
+pub struct Orders {
+    #[command(flatten)]
+    by: AsOperator,
+}
 
 /// Execution speaks four times a second.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -31,8 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// When execution does not say.
-pub async fn run(_: &Orders, dir: Option<&Path>, bus: Option<&str>, output: &Output) -> Outcome {
-    let mut watcher = Watcher::open(&Where::find(dir, bus)?).await?;
+pub async fn run(
+    orders: &Orders,
+    dir: Option<&Path>,
+    bus: Option<&str>,
+    output: &Output,
+) -> Outcome {
+    let place = Where::find(dir, bus)?;
+    let operator = orders.by.among(&place.folder)?;
+    let mut watcher = Watcher::open(&place, &operator).await?;
     watcher
         .watch_until(PATIENCE, |view| view.execution.is_some())
         .await;

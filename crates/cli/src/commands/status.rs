@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_wire::principal::Role;
 
 use crate::exit::{End, Outcome};
-use crate::feed::{Watcher, Where, now};
+use crate::feed::{AsOperator, Watcher, Where, now};
 use crate::output::Output;
 use crate::view::{Processes, View};
 
@@ -29,6 +29,8 @@ pub struct Status {
     /// Show it again each second
     #[arg(long)]
     watch: bool,
+    #[command(flatten)]
+    by: AsOperator,
 }
 
 /// Every service speaks once a second.
@@ -48,7 +50,9 @@ pub async fn run(
     bus: Option<&str>,
     output: &Output,
 ) -> Outcome {
-    let mut watcher = Watcher::open(&Where::find(dir, bus)?).await?;
+    let place = Where::find(dir, bus)?;
+    let operator = status.by.among(&place.folder)?;
+    let mut watcher = Watcher::open(&place, &operator).await?;
     watcher.view.from_counts = true;
     let spoke = |view: &View| {
         Role::SERVICES

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::TIMEOUT;
 use super::admission::Admitting;
+use super::operators::Operators;
 use crate::Identity;
 use crate::exit::Unusable;
 use crate::shutdown::Faults;
@@ -95,6 +96,7 @@ pub(super) async fn connect(
     identity: &Identity,
     url: &str,
     faults: &Faults,
+    operators: &Operators,
 ) -> Result<(async_nats::Client, watch::Receiver<u64>), ConnectError> {
     if !url.starts_with("tls://") || url.parse::<async_nats::ServerAddr>().is_err() {
         return Err(ConnectError::Address(url.into()));
@@ -117,6 +119,7 @@ pub(super) async fn connect(
             tls.clone(),
             counter.clone(),
             faults.clone(),
+            operators.clone(),
         );
         let cause = match options.connect(url).await {
             Ok(client) => return Ok((client, connections)),
@@ -156,6 +159,7 @@ fn options(
     tls: rustls::ClientConfig,
     connections: watch::Sender<u64>,
     faults: Faults,
+    operators: Operators,
 ) -> ConnectOptions {
     let signing = admitting.clone();
     ConnectOptions::with_auth_callback(move |nonce| {
@@ -182,13 +186,15 @@ fn options(
     .event_callback(move |event| {
         if matches!(event, Event::Connected) {
             admitting.admitted();
+            operators.connected();
         }
         let (connections, faults) = (connections.clone(), faults.clone());
-        async move { report(&event, &connections, &faults) }
+        let operators = operators.clone();
+        async move { report(&event, &connections, &faults, &operators) }
     })
 }
 
-fn report(event: &Event, connections: &watch::Sender<u64>, faults: &Faults) {
+fn report(event: &Event, connections: &watch::Sender<u64>, faults: &Faults, operators: &Operators) {
     match event {
         Event::Connected => {
             tracing::info!("connected to the bus");
@@ -208,7 +214,11 @@ fn report(event: &Event, connections: &watch::Sender<u64>, faults: &Faults) {
             tracing::error!(denied = text.as_str(), "the bus denied a permission");
             metrics::counter!("portcullis_bus_permission_denied_total").increment(1);
             if text.contains("for Subscription") {
-                deaf(text, faults);
+                let subject = text.split('"').nth(1).unwrap_or_default();
+                match operators.denied(subject) {
+                    Some(operator) => unheard(operator),
+                    None => deaf(text, faults),
+                }
             }
         }
         Event::ServerError(ServerError::Other(text)) if text.contains("maximum subscriptions") => {
@@ -231,6 +241,13 @@ fn report(event: &Event, connections: &watch::Sender<u64>, faults: &Faults) {
             tracing::info!(%event, "bus");
         }
     }
+}
+
+/// One operator who is not heard is most often one who was revoked, and the server heard of it first.
+/// While others can stop the service it goes on, and says so.
+fn unheard(operator: PrincipalName) {
+    tracing::error!(%operator, "the bus lets nobody hear this operator any more");
+    metrics::counter!("portcullis_bus_operators_denied_total").increment(1);
 }
 
 /// A service that is deaf on one subject must not look healthy.

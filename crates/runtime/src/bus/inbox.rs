@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{SelectAll, select_all};
-use portcullis_domain::Timestamp;
+use portcullis_domain::{PrincipalName, Timestamp};
 use portcullis_wire::Text;
 use portcullis_wire::messages::Notice;
 use portcullis_wire::principal::Role;
@@ -209,10 +209,19 @@ pub(crate) async fn listen(
     for (row, name) in subjects {
         let row: &'static Row = row;
         let subject = row.concrete(*name).ok_or(BusError::Name(row.pattern))?;
-        for heard in heard(bus, row, &subject)? {
+        for (heard, operator) in heard(bus, row, &subject)? {
             let place = entrances.len();
             let subscriber = bus.subscribe(heard.clone()).await?;
-            streams.push(subscriber.map(move |message| (place, message)).boxed());
+            let operators = bus.operators().clone();
+            // Who is revoked is listened to no more, whether the server says so too or not.
+            let revoked = async move {
+                match operator {
+                    Some(operator) => operators.revoked(operator).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let messages = subscriber.map(move |message| (place, message));
+            streams.push(messages.take_until(revoked).boxed());
             let (sender, queue) = mpsc::channel(capacity.max(1));
             let bytes = Arc::new(AtomicUsize::new(0));
             lanes.push_back(Lane {
@@ -235,19 +244,21 @@ pub(crate) async fn listen(
     Ok(Inbox { lanes, sorter })
 }
 
+/// A subject that is subscribed to, and the operator whose it alone is.
+type Heard = (String, Option<PrincipalName>);
+
 /// Under which subjects a subject of the table is heard.
-fn heard(bus: &Bus, row: &Row, subject: &str) -> Result<Vec<String>, BusError> {
+fn heard(bus: &Bus, row: &Row, subject: &str) -> Result<Vec<Heard>, BusError> {
     let mut heard = Vec::new();
     if row.publisher == Role::Operator {
-        let operators = bus.operators().iter();
-        heard.extend(operators.map(|name| heard_as(row, subject, name)));
-        heard.dedup();
+        let operators = bus.operators().trusted().into_iter();
+        heard.extend(operators.map(|name| (heard_as(row, subject, &name), Some(name))));
         if heard.is_empty() {
             // Nobody could be heard, and that must not look like silence.
             return Err(BusError::NoPublisher(row.pattern));
         }
     } else {
-        heard.push(subject.to_owned());
+        heard.push((subject.to_owned(), None));
     }
     Ok(heard)
 }

@@ -7,6 +7,9 @@
 //! the whole roster. The names are taken from the identity's links and from what the server gave:
 //! a name counts where a link has it or most of the lines that have a place for it do. What is
 //! given for a name on single lines, or missing there, shows as a difference.
+//!
+//! An operator whom the server lets nobody hear, while others are heard, was revoked: the server may
+//! know it before the bundle does. One more than the bundle trusts is a difference like any other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,6 +22,7 @@ use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{Row, TABLE, Variable};
 use serde::Deserialize;
 
+use super::operators::subjects_of;
 use super::{Bus, BusError, TIMEOUT};
 use crate::Identity;
 use crate::nats_config::{Account, OperatorId, Roster, USER_INFO, account};
@@ -218,7 +222,11 @@ fn names(
     known: impl Iterator<Item = PrincipalName>,
 ) -> Roster {
     let (mut strategies, mut operators) = (BTreeSet::new(), BTreeSet::new());
-    let known: BTreeSet<_> = known.chain([*principal]).collect();
+    let mut known: BTreeSet<_> = known.chain([*principal]).collect();
+    for revoked in revoked(principal, given, &known) {
+        tracing::warn!(operator = %revoked, "the bus lets nobody hear this operator");
+        known.remove(&revoked);
+    }
     for name in &known {
         match Role::of(name) {
             Some(Role::Strategy) => {
@@ -252,6 +260,20 @@ fn names(
         operators.into_iter().collect(),
         symbols.collect(),
     )
+}
+
+/// The operators whom the server lets this principal not hear, if it lets it hear others.
+fn revoked(
+    principal: &PrincipalName,
+    given: &Rights,
+    known: &BTreeSet<PrincipalName>,
+) -> Vec<PrincipalName> {
+    let others = known.iter().filter(|name| *name != principal);
+    let operators = others.filter(|name| Role::of(name) == Some(Role::Operator));
+    let (heard, unheard): (Vec<_>, Vec<_>) = operators
+        .copied()
+        .partition(|name| subjects_of(name).any(|subject| given.subscribe.contains(&subject)));
+    if heard.is_empty() { heard } else { unheard }
 }
 
 /// The names at a variable place that most of this principal's lines have.
@@ -412,6 +434,37 @@ mod tests {
             unseen.iter().all(|line| books.contains(line)),
             "unseen: {unseen:?}"
         );
+    }
+
+    /// The server may drop an operator before the bundle does, but neither all of them nor add one.
+    #[test]
+    fn one_operator_less_is_no_difference_and_none_or_one_more_is() {
+        let of = |operators: &[&str]| {
+            let dev = development_roster();
+            let operators = operators.iter().map(|id| OperatorId::new(id).unwrap());
+            let (strategies, symbols) = (dev.strategies().to_vec(), dev.symbols().to_vec());
+            Roster::new(dev.realm(), strategies, operators.collect(), symbols).unwrap()
+        };
+        let both = of(&["alice", "bob"]);
+        for name in principals(&both) {
+            let hears = |operators: &[&str]| {
+                let given = given(&name, &of(operators));
+                let known = both.operator_principals();
+                compare(&name, &given, &names(both.realm(), &name, &given, known))
+            };
+            if Role::of(&name) == Some(Role::Operator) {
+                continue;
+            }
+            hears(&["alice", "bob"]).unwrap();
+            hears(&["bob"]).unwrap();
+            let listens = given(&name, &both)
+                .subscribe
+                .contains("ops.kill.operator-bob");
+            let outcome = hears(&["alice", "bob", "carol"]);
+            assert_eq!(outcome.is_err(), listens, "{name}: {outcome:?}");
+            let outcome = hears(&["carol"]);
+            assert_eq!(outcome.is_err(), listens, "{name}: {outcome:?}");
+        }
     }
 
     #[test]

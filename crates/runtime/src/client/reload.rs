@@ -11,20 +11,18 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use std::{fs, io};
 
-use portcullis_domain::{Span, Timestamp};
+use portcullis_domain::{PrincipalName, Span, Timestamp};
 use portcullis_wire::principal::Role;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Shared;
 use crate::Identity;
-use crate::identity::{AGE_WARNING_PERCENT, Age, BUNDLE_FILE, IdentityError};
+use crate::identity::{AGE_WARNING_PERCENT, Age, BUNDLE_FILE, IdentityError, Stamp};
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -32,25 +30,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Span = Span::from_secs(60);
 /// How often keys near the end of their life are warned of.
 const WARN_EVERY: Span = Span::from_secs(86_400);
-
-/// What tells one state of a file from another.
-#[derive(PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            inode: metadata.ino(),
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
-    }
-}
 
 /// Keeps the keys of a client those of its bundle, for as long as there is the client.
 pub(super) fn watch(shared: &Arc<Shared>, role: Role) -> io::Result<()> {
@@ -71,14 +50,21 @@ pub(super) fn watch(shared: &Arc<Shared>, role: Role) -> io::Result<()> {
 }
 
 async fn keep(shared: Weak<Shared>, mut hangups: Option<Signal>, reports: bool) {
-    let Some(path) = shared.upgrade().map(|shared| shared.bundle_path()) else {
+    let Some(source) = shared
+        .upgrade()
+        .map(|shared| shared.identity.borrow().source.clone())
+    else {
         return;
     };
-    let mut seen = Stamp::of(&path);
+    let path = source.folder.join(BUNDLE_FILE);
+    // As it was before it was read: between that and now the connection was made, which takes as
+    // long as the server needs to start.
+    let mut seen = source.stamp;
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut retry_at = Timestamp(0);
-    let mut warned = BTreeMap::new();
+    // A key and its bundle are two files and may come in either order: what failed is tried again.
+    let (mut retry_at, mut failed) = (Timestamp(0), false);
+    let (mut warned, mut unheard) = (BTreeMap::new(), Vec::new());
     loop {
         let asked = tokio::select! {
             _ = ticks.tick() => false,
@@ -90,16 +76,19 @@ async fn keep(shared: Weak<Shared>, mut hangups: Option<Signal>, reports: bool) 
         let now = shared.clock.now();
         let stamp = Stamp::of(&path);
         let next_change = shared.identity.borrow().next_change;
-        let due = next_change.is_some_and(|at| at <= now) && retry_at <= now;
+        let changes = next_change.is_some_and(|at| at <= now);
+        let due = (failed || changes) && retry_at <= now;
         if asked || due || stamp != seen {
             // What changes while it is read has another stamp again.
             seen = stamp;
-            if shared.reload().await.is_err() {
+            failed = shared.reload().await.is_err();
+            if failed {
                 retry_at = now.plus(RETRY_AFTER);
             }
         }
         shared.measure_ages(now);
         if !reports || shared.report.get().is_some() {
+            shared.warn_of_unheard(&mut unheard);
             shared.warn_of_ages(now, &mut warned);
         }
     }
@@ -117,15 +106,12 @@ async fn hangup(hangups: &mut Option<Signal>) {
 }
 
 impl Shared {
-    fn bundle_path(&self) -> std::path::PathBuf {
-        self.identity.borrow().source.folder.join(BUNDLE_FILE)
-    }
-
     /// Reads the identity again and goes on with it.
     pub(super) async fn reload(&self) -> Result<(), IdentityError> {
         match self.load().await {
             Ok(identity) => {
                 metrics::counter!("portcullis_identity_reloads_total").increment(1);
+                self.warn_if_too_old(&identity);
                 self.go_on_with(identity).await;
                 Ok(())
             }
@@ -139,12 +125,22 @@ impl Shared {
         }
     }
 
+    /// With keys that are too old nothing starts in production, but what runs goes on: a revocation
+    /// must arrive there too.
+    fn warn_if_too_old(&self, identity: &Identity) {
+        if let Err(error) = identity.check_age(self.clock.now()) {
+            let next_step = error.next_step();
+            tracing::warn!(%error, next_step, "keys reloaded, with some that are too old");
+            self.warn(&format!("keys reloaded, but {error}; {next_step}"));
+        }
+    }
+
     async fn load(&self) -> Result<Identity, IdentityError> {
         let before = Arc::clone(&self.identity.borrow());
         let source = before.source.clone();
         let path = source.folder.join(BUNDLE_FILE);
         let unreadable = |problem: String| IdentityError::Value { path, problem };
-        let loading = move || Identity::load_with(&source.folder, source.key.as_deref());
+        let loading = move || Identity::read(&source.folder, source.key.as_deref());
         let identity = match tokio::task::spawn_blocking(loading).await {
             Ok(loaded) => loaded?,
             Err(error) => return Err(unreadable(format!("was not read to its end: {error}"))),
@@ -164,6 +160,8 @@ impl Shared {
         self.verifier().set_ring(identity.ring.clone());
         self.sealing().sealer.set_ring(identity.ring.clone());
         let trust = identity.trust.clone();
+        let operators = trust.operators.keys().copied();
+        self.bus.operators().trust(operators);
         self.identity.send_replace(Arc::new(identity));
         self.trust.send_if_modified(|current| {
             let changed = *current != trust;
@@ -180,6 +178,18 @@ impl Shared {
         {
             tracing::warn!(%error, "the connection is not made anew yet");
         }
+    }
+
+    /// Puts on record, once for each time, that the bus lets nobody hear an operator whose keys count.
+    fn warn_of_unheard(&self, known: &mut Vec<PrincipalName>) {
+        let unheard = self.bus.operators().unheard();
+        for operator in unheard.iter().filter(|name| !known.contains(name)) {
+            self.warn(&format!(
+                "the bus lets nobody hear {operator}: who was revoked there has to be revoked in \
+                 the bundles, who was not has to be admitted again"
+            ));
+        }
+        *known = unheard;
     }
 
     fn measure_ages(&self, now: Timestamp) {

@@ -41,7 +41,7 @@ pub(crate) fn find(
         .map(Path::to_owned)
         .or_else(|| from_variable.map(PathBuf::from));
     if let Some(path) = named {
-        if looks_like_key(path.as_os_str()) {
+        if looks_like_key(&path) {
             // It would be printed in every message about that file.
             return Err(IdentityError::KeyInsteadOfPath);
         }
@@ -63,13 +63,15 @@ pub(crate) fn find(
     Ok(secret::read_hex_key(&beside)?)
 }
 
-fn is_inside(path: &Path, folder: &Path) -> bool {
+pub(super) fn is_inside(path: &Path, folder: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     real(path).starts_with(real(folder))
 }
 
-fn looks_like_key(text: &OsStr) -> bool {
-    text.to_str()
+/// Whether a key was given where the path of its file belongs, perhaps made absolute meanwhile.
+pub(super) fn looks_like_key(path: &Path) -> bool {
+    path.file_name()
+        .and_then(OsStr::to_str)
         .is_some_and(|text| secret::parse_hex_key(text.trim()).is_some())
 }
 

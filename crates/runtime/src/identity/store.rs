@@ -17,6 +17,7 @@ mod change;
 mod facts;
 mod init;
 mod inventory;
+mod renew;
 mod state;
 
 use std::fs::{self, File, TryLockError};
@@ -31,6 +32,7 @@ pub use facts::{CertificateFacts, EpochFacts, Facts, KeyFacts, PrincipalFacts};
 pub use inventory::{EpochState, Finding, Inventory};
 use state::State;
 
+use super::key_file::{is_inside, looks_like_key};
 use super::{IdentityError, is_production};
 use crate::config::ConfigError;
 use crate::nats_config::Credentials;
@@ -97,6 +99,15 @@ pub enum StoreError {
         #[source]
         cause: IdentityError,
     },
+    /// Bundles do not open, and nothing was changed.
+    #[error("nothing was changed: {}", all_words(.0))]
+    Bundles(Vec<NotRenewed>),
+    /// The new key of a bundle has no place to go.
+    #[error("the new key of the bundle of {0} has no place: it does not lie beside the bundle")]
+    BundleKeysNeeded(PrincipalName),
+    /// A key was given where the path of its file belongs.
+    #[error("a key was given where the path of its file belongs")]
+    KeyInsteadOfPath,
     /// Nobody of that name is on the roster.
     #[error("there is no {0} in this realm")]
     Unknown(PrincipalName),
@@ -147,8 +158,21 @@ impl StoreError {
                 path.display()
             ),
             Self::Facts(error) => error.next_step(),
-            Self::Bundle { cause, .. } => {
-                format!("{}, then run the same command again", cause.next_step())
+            Self::Bundle { .. } => {
+                format!("{}, then run the same command again", self.own_step())
+            }
+            Self::Bundles(left) => format!(
+                "bring these bundles back from a copy, or revoke whose they are; then run the same \
+                 command again ({})",
+                left.first().map_or("", |first| first.next_step.as_str())
+            ),
+            Self::BundleKeysNeeded(_) => {
+                "name the folder that gets it: --bundle-keys FOLDER".into()
+            }
+            Self::KeyInsteadOfPath => {
+                "write the key to a file of mode 0600 and give its path; take the key itself out of \
+                 there, and treat it as known to others"
+                    .into()
             }
             Self::Unknown(_) => "see who is there: portcullis keys show".into(),
             Self::Revoked(_) => {
@@ -160,6 +184,14 @@ impl StoreError {
             Self::Certificate(_) | Self::NKey(_) | Self::Random(_) | Self::Toml(_) => {
                 "try again".into()
             }
+        }
+    }
+
+    /// What can be done about it in its place, whatever was to follow.
+    fn own_step(&self) -> String {
+        match self {
+            Self::Bundle { cause, .. } => cause.next_step(),
+            other => other.next_step(),
         }
     }
 }
@@ -240,12 +272,51 @@ pub struct Changed {
     pub server: bool,
     /// Whether this was what an interrupted command had begun.
     pub carried_on: bool,
+    /// Whether what an interrupted command had begun was carried on before this.
+    pub after_another: bool,
+    /// Who does not have it yet, and why. The same command again carries it on.
+    pub left: Vec<NotRenewed>,
+}
+
+/// A bundle, or `nats` for the server's files, that could not be brought to what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotRenewed {
+    /// Whose.
+    pub name: PrincipalName,
+    /// Why not.
+    pub problem: String,
+    /// What a person can do about it.
+    pub next_step: String,
+}
+
+impl NotRenewed {
+    fn of(name: PrincipalName, error: &dyn std::error::Error, next_step: String) -> Self {
+        let mut problem = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            problem.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Self {
+            name,
+            problem,
+            next_step,
+        }
+    }
+}
+
+fn all_words(left: &[NotRenewed]) -> String {
+    let each = left.iter();
+    let each =
+        each.map(|one| format!("the bundle of {} does not open ({})", one.name, one.problem));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// The identities of a deployment, opened with the realm's key. Nobody else changes them meanwhile.
 pub struct Store {
     folder: PathBuf,
     key: Zeroizing<[u8; 32]>,
+    bundle_keys: Option<PathBuf>,
     state: State,
     _lock: File,
 }
@@ -265,13 +336,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn open(folder: &Path, realm_key: Option<&Path>) -> Result<Self, StoreError> {
+        if realm_key.is_some_and(looks_like_key) {
+            // It would be printed in every message about that file.
+            return Err(StoreError::KeyInsteadOfPath);
+        }
         if !folder.join(state::ROOTS_FILE).exists() {
             return Err(StoreError::Missing(folder.into()));
         }
         let lock = lock(folder)?;
         let facts = Facts::read(folder)?;
         let beside = folder.join(REALM_KEY_FILE);
-        if realm_key.is_none() && is_production(facts.realm) {
+        let lies_beside = realm_key.is_none_or(|key| is_inside(key, folder));
+        if lies_beside && is_production(facts.realm) {
             return Err(StoreError::KeyBeside(facts.realm, "the realm's key"));
         }
         let key = secret::read_hex_key(realm_key.unwrap_or(&beside));
@@ -280,9 +356,29 @@ impl Store {
         Ok(Self {
             folder: folder.into(),
             key,
+            bundle_keys: None,
             state,
             _lock: lock,
         })
+    }
+
+    /// Puts the new key of a bundle into this folder, as `<principal>.key`. One that lies beside its
+    /// bundle is exchanged there too.
+    ///
+    /// # Errors
+    /// [`StoreError`] when there is no such folder, or in production when it is inside of the
+    /// identities.
+    pub fn with_bundle_keys(mut self, folder: &Path) -> Result<Self, StoreError> {
+        if looks_like_key(folder) {
+            return Err(StoreError::KeyInsteadOfPath);
+        }
+        let realm = self.state.facts.realm;
+        if is_production(realm) && is_inside(folder, &self.folder) {
+            return Err(StoreError::KeyBeside(realm, "the key of each bundle"));
+        }
+        fs::read_dir(folder).map_err(write_error(folder))?;
+        self.bundle_keys = Some(folder.into());
+        Ok(self)
     }
 
     /// What is there, how old it is, and what is wrong with it. No secrets.

@@ -18,6 +18,7 @@ mod negative;
 mod permissions;
 mod provisioning;
 mod raw;
+mod revocation;
 mod rights;
 mod rotation;
 mod services;

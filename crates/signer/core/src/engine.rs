@@ -1,20 +1,19 @@
 //! The checks, in their order: the first that fails is the reason of the refusal.
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    Hash, KillCause, KillState, Order, OrderId, PrincipalName, Reason, Span, TIME_REVERSAL_MAX,
-    Timestamp, Venue,
+    Hash, KillCause, KillState, Order, OrderId, Reason, Span, TIME_REVERSAL_MAX, Timestamp, Venue,
 };
 use portcullis_venue::bybit::{Action, Authority, RECV_WINDOW_MS, request_of, signed_text};
+use portcullis_wire::kill::OperatorKeys;
 use portcullis_wire::messages::{
     Heartbeat, Kill, Notice, Outcome, SignAction, SignRequest, SignatureRecord,
 };
-use portcullis_wire::{Realm, Received, Signed, Text, Verified, Verifying, codec, kill};
+use portcullis_wire::{Realm, Received, Signed, Text, Verified, codec, kill};
 use sha2::{Digest, Sha256};
 
 use crate::ledger::{Ledger, Record, Standing};
@@ -31,7 +30,7 @@ pub struct Config {
     /// The deployment.
     pub realm: Realm,
     /// Who may stop everything, with their public keys.
-    pub operators: BTreeMap<PrincipalName, Verifying>,
+    pub operators: OperatorKeys,
     /// The public name of the API key that may trade.
     pub trading_key: Text,
     /// The public name of the API key that may only read.
@@ -96,7 +95,7 @@ impl Engine {
     }
 
     /// Goes on with these operators' keys: one was exchanged, or is trusted no more.
-    pub fn set_operators(&mut self, operators: BTreeMap<PrincipalName, Verifying>) {
+    pub fn set_operators(&mut self, operators: OperatorKeys) {
         self.config.operators = operators;
     }
 

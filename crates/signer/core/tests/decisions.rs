@@ -452,7 +452,11 @@ fn only_the_operators_of_the_present_stop_it() {
     desk.engine.set_operators(std::collections::BTreeMap::new());
     let _ = desk.kill("operator-alice", "operator-alice", "dev");
     assert_eq!(desk.engine.kill(), KillState::Armed);
-    let operators = desk.world.operators();
+    let mut operators = desk.world.operators();
+    // While a key is exchanged there is another one beside it.
+    let other = desk.world.verifying("operator-bob");
+    let alice = operators.values_mut().next().unwrap();
+    alice.insert(0, other);
     desk.engine.set_operators(operators);
     let _ = desk.kill("operator-alice", "operator-alice", "dev");
     assert_eq!(desk.engine.kill(), KillState::Triggered);

@@ -86,3 +86,22 @@ fn a_restarted_audit_goes_on_where_the_log_ends() {
         (2, 1)
     );
 }
+
+/// Whoever had a source's keys for a while must not keep its later starts out.
+#[test]
+fn a_fact_sealed_in_the_future_is_a_violation_and_takes_no_start() {
+    let mut rig = Rig::new();
+    for start in 1..=16 {
+        let later = Timestamp(NOW.0 + 2_000_000 + start);
+        rig.world.restart("brain", later);
+        let stolen = rig.world.seal(later, &BRAIN_NOTICE, None, &Notice::Stopped);
+        rig.stream(&stolen);
+    }
+    assert_eq!(rig.core.counts().facts, 0);
+    assert_eq!(rig.core.counts().violations, 16);
+    assert_eq!(rig.said()[0], "violation SEALED_IN_FUTURE");
+    rig.world.restart("brain", NOW);
+    let honest = rig.notices(1);
+    rig.live(&honest[0]);
+    assert_eq!(rig.core.counts().facts, 1);
+}

@@ -80,8 +80,11 @@ fn a_source_that_has_said_that_it_ends_may_be_silent() {
     rig.brain_says(&Notice::Alive);
     rig.tick_after(60_000);
     assert_eq!(rig.silences(), ["silent brain since 600000"]);
-    // Who is taken for silent and says after all that it ends, is so no more.
-    rig.brain_says(&Notice::Stopped);
+    // Who is taken for silent and says after all that it ends, is so no more: however late that comes.
+    let last = rig.sealed_now(&Notice::Stopped);
+    rig.tick_after(60_000);
+    assert_eq!(rig.core.counts().silent, 1);
+    rig.brain_is_heard(&last, Path::Stream { token: 1 });
     assert_eq!(rig.core.counts().silent, 0);
     rig.tick_after(600_000);
     assert_eq!(rig.silences().len(), 1);

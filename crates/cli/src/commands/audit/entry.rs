@@ -90,6 +90,7 @@ fn describe_own(own: &Own) -> String {
         Own::Started { version, cut } => {
             format!("audit started, version {version}; cut off {cut} bytes of an unfinished write")
         }
+        Own::Key { key } => format!("audit signs its checkpoints with key {key}"),
         Own::Gap {
             source,
             boot,

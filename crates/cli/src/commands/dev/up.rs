@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use portcullis_runtime::identity::BUNDLE_FILE;
 use serde_json::json;
 
 use super::progress::{SCHEMA, Step};
@@ -15,7 +16,7 @@ use super::supervisor::{Interrupted, Supervisor, Turn};
 use super::{init, probe, process};
 use crate::commands::keys::keep_server;
 use crate::exit::{End, Failure, OrFail as _, Outcome};
-use crate::feed::{Watcher, Where};
+use crate::feed::{Watcher, Where, any_operator};
 use crate::folder::{Folder, NAME, Ports, private_folder};
 use crate::output::{Output, Tone};
 
@@ -250,7 +251,8 @@ async fn start(
         folder: parts.folder.clone(),
         bus: ports.bus_url(),
     };
-    supervisor.watcher = Some(Watcher::open(&place).await?);
+    let operator = any_operator(&place.folder);
+    supervisor.watcher = Some(Watcher::open(&place, &operator).await?);
 
     let step = Step::begin(output, "the exchange (paper-exchange)");
     let began = launched(supervisor, parts.exchange(&ports), &step).await;
@@ -267,7 +269,11 @@ async fn start(
     }
     record_ports(supervisor, &parts.folder)?;
 
-    if !up.no_strategy {
+    let bundle = parts.folder.identity("strategy-sample").join(BUNDLE_FILE);
+    if !up.no_strategy && !bundle.exists() {
+        let step = Step::begin(output, "the strategy (sample-strategy)");
+        step.succeeded("left out: its keys were taken away (portcullis keys show)");
+    } else if !up.no_strategy {
         let step = Step::begin(output, "the strategy (sample-strategy)");
         let began = launched(supervisor, parts.strategy(&ports), &step).await;
         finished(step, began, "")?;

@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use portcullis_domain::{PrincipalName, Span};
-use portcullis_runtime::identity::is_production;
 use portcullis_runtime::identity::store::{Changed, Facts, Rotation, Store, StoreError};
 use portcullis_wire::principal::Role;
 use serde_json::json;
 
 use super::confirm::confirm;
 use super::effect::LocalStack;
+use super::report::{epoch_words, key_step, left_words, names, next_step, say_how, say_next};
 use super::server;
 use crate::commands::dev::Step;
 use crate::exit::{End, Failure, OrFail as _, Outcome};
-use crate::feed::{OPERATOR, now};
+use crate::feed::{any_operator, now};
 use crate::folder::Folder;
 use crate::output::{Output, clock_time, rfc3339};
 
@@ -21,7 +21,10 @@ const ROTATE_EXAMPLES: &str = "\
 EXAMPLES
   portcullis keys rotate                       new link keys for everybody; nothing stops
   portcullis keys rotate --yes --json          the same from a timer
-  portcullis keys rotate brain                 new NKey, certificate and link keys of one principal
+  portcullis keys rotate brain                 everything of one principal anew: NKey, certificate,
+                                               link keys and the key of its bundle
+  portcullis keys rotate brain --bundle-keys /media/bundle-keys --realm-key /media/realm/roots.key
+                                               the same where no bundle key lies beside its bundle
   portcullis keys rotate nats                  a new certificate for the bus's server
   portcullis keys rotate --emergency           the present link keys count no more, at once
   portcullis keys rotate signer --overlap-minutes 0 --lead-seconds 5
@@ -32,7 +35,8 @@ The new keys are handed out first and used --lead-seconds later; the earlier one
 
 EXIT CODES
   0 done, and seen in use where the stack runs here   1 failed; run it again, it carries on
-  3 not confirmed   7 changed, but not seen in use in time   8 changed, and not seen from everybody";
+  3 not confirmed   7 changed, but not seen in use in time
+  8 partly done: a bundle could not be renewed, or somebody was not seen using the new keys";
 
 const REVOKE_EXAMPLES: &str = "\
 EXAMPLES
@@ -45,7 +49,8 @@ that no thief has.
 
 EXIT CODES
   0 done, and its connection is gone where the stack runs here   1 failed; run it again, it carries on
-  3 not confirmed   7 changed, but the connection still stands";
+  3 not confirmed   7 changed, but the connection still stands
+  8 revoked, and the bundle of somebody else could not be renewed";
 
 const APPLY_EXAMPLES: &str = "\
 EXAMPLES
@@ -68,6 +73,9 @@ pub struct Rotate {
     /// How long everybody may take to read the new keys before they are used
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3_600))]
     lead_seconds: u64,
+    /// Folder that gets the new bundle key of NAME [default: beside its bundle, where it lies there]
+    #[arg(long, value_name = "FOLDER", requires = "name")]
+    bundle_keys: Option<PathBuf>,
     #[command(flatten)]
     how: How,
 }
@@ -90,7 +98,12 @@ pub struct Apply {}
 #[derive(Debug, clap::Args)]
 struct How {
     /// File with the realm key, which opens the roots [default: roots.key beside them]
-    #[arg(long, value_name = "FILE", env = "PORTCULLIS_REALM_KEY")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PORTCULLIS_REALM_KEY",
+        hide_env_values = true
+    )]
     realm_key: Option<PathBuf>,
     /// Ask nothing
     #[arg(long)]
@@ -110,6 +123,9 @@ pub async fn rotate(rotate: &Rotate, dir: Option<&Path>, output: &Output) -> Out
     let folder = Folder::find(dir)?;
     confirm(&rotate.question(&folder), rotate.how.yes, output)?;
     let mut store = rotate.how.open(&folder)?;
+    if let Some(keys) = &rotate.bundle_keys {
+        store = store.with_bundle_keys(keys).map_err(failure)?;
+    }
     let connection = Connection::of(&folder, rotate.name).await?;
     let step = Step::of(output, ROTATE_SCHEMA, "new keys in every bundle");
     let rotation = rotate.rotation();
@@ -118,16 +134,18 @@ pub async fn rotate(rotate: &Rotate, dir: Option<&Path>, output: &Output) -> Out
         Some(name) => store.rotate_principal_as(name, rotation),
     };
     let changed = match changed {
-        Ok(changed) => {
+        Ok(changed) if changed.left.is_empty() => {
             step.succeeded(&epoch_words(&changed));
+            changed
+        }
+        Ok(changed) => {
+            step.skipped(&left_words(&changed));
             changed
         }
         Err(cause) => return Err(step.failed(failure(cause))),
     };
     drop(store);
-    if changed.carried_on {
-        output.talk("carried on what an interrupted command had begun");
-    }
+    say_how(&changed, output);
     let wrote = changed.server && server::write_again(&folder)?;
     let missing = match LocalStack::find(&folder) {
         Some(stack) => {
@@ -138,10 +156,15 @@ pub async fn rotate(rotate: &Rotate, dir: Option<&Path>, output: &Output) -> Out
         }
         None => Vec::new(),
     };
-    let next = next_step(&folder, &changed, wrote);
-    for line in &next {
-        output.line(&format!("next step: {line}"));
+    let mut next = next_step(&folder, &changed, wrote);
+    if let (Some(keys), Some(name)) = (&rotate.bundle_keys, rotate.name)
+        && changed.left.is_empty()
+        && name.as_str() != "nats"
+    {
+        let key = keys.join(format!("{name}.key"));
+        next.insert(0, key_step(&key, name));
     }
+    say_next(&next, output);
     output.object(
         ROTATE_SCHEMA,
         json!({
@@ -151,11 +174,14 @@ pub async fn rotate(rotate: &Rotate, dir: Option<&Path>, output: &Output) -> Out
             "used_from": rfc3339(changed.used_from),
             "earlier_until": rfc3339(changed.earlier_until),
             "emergency": rotate.emergency,
+            "carried_on": changed.carried_on,
+            "after_another": changed.after_another,
+            "not_renewed": names(&changed),
             "not_seen": missing,
             "next_steps": next,
         }),
     );
-    Ok(if missing.is_empty() {
+    Ok(if missing.is_empty() && changed.left.is_empty() {
         End::Done
     } else {
         End::Partial
@@ -184,6 +210,7 @@ pub async fn revoke(revoke: &Revoke, dir: Option<&Path>, output: &Output) -> Out
         Err(cause) => return Err(step.failed(failure(cause))),
     };
     drop(store);
+    say_how(&changed, output);
     let wrote = server::write_again(&folder)?;
     if let Some(stack) = LocalStack::find(&folder) {
         stack.reload()?;
@@ -198,19 +225,22 @@ pub async fn revoke(revoke: &Revoke, dir: Option<&Path>, output: &Output) -> Out
         }
     }
     let next = next_step(&folder, &changed, wrote);
-    for line in &next {
-        output.line(&format!("next step: {line}"));
-    }
+    say_next(&next, output);
     output.object(
         REVOKE_SCHEMA,
         json!({
             "event": "done",
             "principal": name.to_string(),
             "was_connected": connection.was_there,
+            "not_renewed": names(&changed),
             "next_steps": next,
         }),
     );
-    Ok(End::Done)
+    Ok(if changed.left.is_empty() {
+        End::Done
+    } else {
+        End::Partial
+    })
 }
 
 /// Writes the bus's configuration again.
@@ -335,8 +365,10 @@ async fn see_rotation(
         let at = clock_time(from);
         output.line(&format!("  the new keys are used from {at} UTC on"));
     }
+    let is_left = |name: &str| changed.left.iter().any(|left| left.name.as_str() == name);
     if let Some(name) = rotate.name
         && before.was_there
+        && !is_left(name.as_str())
     {
         let nkeys = nkeys_of(stack.folder(), name)?;
         let newest: Vec<_> = nkeys
@@ -358,11 +390,12 @@ async fn see_rotation(
     };
     let mut services = stack.services();
     if let Some(name) = rotate.name
-        && name.as_str() != OPERATOR
+        && name.as_str() != any_operator(stack.folder())
     {
         // Nobody else's link to the operator who listens has changed.
         services.retain(|service| *service == name.as_str());
     }
+    services.retain(|service| !is_left(service));
     if services.is_empty() {
         return Ok(Vec::new());
     }
@@ -376,71 +409,23 @@ async fn see_rotation(
     Ok(missing)
 }
 
-fn epoch_words(changed: &Changed) -> String {
-    let epoch = changed.epoch;
-    epoch.map_or_else(String::new, |epoch| format!("epoch {epoch}"))
-}
-
-/// What is left to do by hand: nothing where the stack runs here.
-fn next_step(folder: &Folder, changed: &Changed, wrote: bool) -> Vec<String> {
-    if LocalStack::find(folder).is_some() {
-        return Vec::new();
-    }
-    let path = folder.path();
-    let facts = Facts::read(&folder.identities());
-    let is_production = facts.is_ok_and(|facts| is_production(facts.realm));
-    if path.join("complete").exists() {
-        // The authority of a deployment in containers.
-        let volumes = path.parent().unwrap_or(path).display();
-        let mut steps = vec![format!(
-            "hand them out: portcullis container init --config CONFIG --volumes {volumes}; on \
-             Kubernetes then scripts/kubernetes-secrets {volumes} | kubectl apply -f -"
-        )];
-        if changed.server {
-            steps.push(
-                "reload the bus: docker compose kill -s HUP nats; on Kubernetes kubectl exec -n \
-                 portcullis nats-0 -- kill -HUP 1"
-                    .to_owned(),
-            );
-        }
-        return steps;
-    }
-    if !is_production && folder.run().exists() {
-        return vec![
-            "none: nothing runs from this folder, and the next start uses them".to_owned(),
-        ];
-    }
-    let mut steps = vec![format!(
-        "bring each bundle.sealed below {} to the host of its service",
-        folder.identities().display()
-    )];
-    if changed.server && wrote {
-        let file = server::file(folder).display().to_string();
-        steps.push(format!(
-            "bring {file} to the bus and send nats-server SIGHUP"
-        ));
-        if changed.earlier_until > now() {
-            let at = rfc3339(changed.earlier_until);
-            let dir = path.display();
-            steps.push(format!(
-                "after {at} take the earlier NKey out of it: portcullis keys apply --dir {dir}"
-            ));
-        }
-    }
-    steps
-}
-
 fn failure(cause: StoreError) -> Failure {
     let end = match &cause {
         StoreError::Unknown(_)
         | StoreError::Revoked(_)
         | StoreError::Missing(_)
         | StoreError::KeyBeside(..)
+        | StoreError::KeyInsteadOfPath
+        | StoreError::BundleKeysNeeded(_)
         | StoreError::RealmKey(_) => End::Usage,
         _ => End::Failed,
     };
     let next_step = match &cause {
-        StoreError::KeyBeside(..) => "name the realm key: --realm-key FILE".to_owned(),
+        StoreError::KeyBeside(..) => {
+            "name places outside of the identities: --realm-key FILE, and --bundle-keys FOLDER where \
+             it is given"
+                .to_owned()
+        },
         other => other.next_step(),
     };
     Failure::caused(end, "change the keys of the realm", cause, next_step)

@@ -34,7 +34,12 @@ EXIT CODES
 #[command(after_help = EXAMPLES)]
 pub struct Doctor {
     /// File with the realm key, which opens the roots [default: roots.key beside them]
-    #[arg(long, value_name = "FILE", env = "PORTCULLIS_REALM_KEY")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PORTCULLIS_REALM_KEY",
+        hide_env_values = true
+    )]
     realm_key: Option<PathBuf>,
     /// Folder with the bundle keys [default: each beside its bundle]
     #[arg(long, value_name = "FOLDER")]

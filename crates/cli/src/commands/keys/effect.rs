@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::server;
 use crate::commands::dev::{SERVICES, Step, fetch, left_over};
 use crate::exit::{End, Failure, OrFail as _};
-use crate::feed::{OPERATOR, Where, now};
+use crate::feed::{Where, any_operator, now};
 use crate::folder::{Folder, Ports};
 
 /// How long after the moment from which new keys are used they may take to be seen.
@@ -130,7 +130,7 @@ impl LocalStack {
             folder: self.folder.clone(),
             bus: self.ports.bus_url(),
         };
-        let client: Client<Operator> = place.connect(OPERATOR).await?;
+        let client: Client<Operator> = place.connect(&any_operator(&self.folder)).await?;
         let rows = [
             BRAIN_STATUS.row,
             RISK_GUARD_STATUS.row,

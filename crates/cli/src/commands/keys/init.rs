@@ -132,7 +132,9 @@ pub fn make_realm(
         .map(drop)
         .map_err(|cause| {
             let end = match &cause {
-                StoreError::Exists(_) | StoreError::KeyBeside(..) => End::Usage,
+                StoreError::Exists(_)
+                | StoreError::KeyBeside(..)
+                | StoreError::KeyInsteadOfPath => End::Usage,
                 _ => End::Failed,
             };
             let next_step = match &cause {

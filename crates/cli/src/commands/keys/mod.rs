@@ -14,6 +14,7 @@ mod doctor;
 mod effect;
 mod init;
 mod powers;
+mod report;
 mod server;
 mod show;
 

@@ -1,22 +1,16 @@
 //! Exchanges keys and revokes principals.
 
-use std::fs;
-
-use nkeys::KeyPair as NKey;
-use portcullis_domain::{Hash, PrincipalName, Timestamp};
-use portcullis_wire::Signer;
+use portcullis_domain::{PrincipalName, Timestamp};
 
 use super::facts::{AUDIT_KEEPS, EpochFacts};
-use super::init::{certificate_facts, key_facts, new_transport, random32, signing_facts};
-use super::state::{Change, ChangedContent, NewKeys, Pending, State};
-use super::{Changed, Rotation, Store, StoreError, remove, write_error};
-use crate::identity::IdentityError;
-use crate::identity::bundle::{
-    BUNDLE_FILE, BUNDLE_KEY_FILE, Bundle, BundleLink, SecretText, SigningContent, SigningSeed,
-    Transport,
+use super::init::{
+    certificate_facts, fixed_name, key_facts, new_transport, random32, signing_facts,
 };
+use super::state::{Change, ChangedContent, NewKeys, Pending, State};
+use super::{Changed, NotRenewed, Rotation, Store, StoreError};
+use crate::Clock;
+use crate::identity::bundle::{BundleLink, SecretText, SigningSeed};
 use crate::identity::certificates::Authority;
-use crate::{Clock, file};
 
 impl Store {
     /// Begins a new epoch of every link, from a new root.
@@ -32,9 +26,9 @@ impl Store {
         })
     }
 
-    /// Gives a principal a new NKey, a new certificate, a new key to sign with if it signs, and a new
-    /// epoch of its links, as [`Rotation::default`] says. `nats` stands for the server and its
-    /// certificate.
+    /// Gives a principal a new NKey, a new certificate, a new key to sign with if it signs, a new
+    /// epoch of its links, and a new key of its bundle, as [`Rotation::default`] says. `nats` stands
+    /// for the server and its certificate.
     ///
     /// # Errors
     /// As [`Self::rotate`].
@@ -57,6 +51,7 @@ impl Store {
             });
         }
         self.check_known(name)?;
+        self.bundle_key_files(name)?;
         let change = Change::Principal {
             name,
             emergency: rotation.emergency,
@@ -100,18 +95,25 @@ impl Store {
     }
 
     /// Writes a change down, whole, and carries it out. One that was interrupted comes first; if it
-    /// is the same, it is all.
+    /// is the same in every respect, and as good as made now, it is all.
     fn begin(
         &mut self,
         change: Change,
         rotation: Rotation,
         plan: impl FnOnce(&mut State, Timestamp) -> Result<Option<u32>, StoreError>,
     ) -> Result<Changed, StoreError> {
-        if let Some(pending) = &self.state.pending {
-            let same = pending.change == change;
-            let changed = self.carry_out(true)?;
-            if same {
-                return Ok(changed);
+        let mut earlier = None;
+        if let Some(pending) = self.state.pending.clone() {
+            let carried_on = self.carry_out(true)?;
+            if pending.answers(change, rotation, Clock::system().now()) {
+                return Ok(carried_on);
+            }
+            earlier = Some(carried_on);
+        }
+        if !change.is_urgent() {
+            let unopened = self.unopened();
+            if !unopened.is_empty() {
+                return Err(StoreError::Bundles(unopened));
             }
         }
         let now = Clock::system().now();
@@ -120,11 +122,16 @@ impl Store {
             change,
             changed: ChangedContent {
                 epoch: None,
+                begun_at: now,
                 used_from: now.plus(rotation.lead),
                 earlier_until: now.plus(rotation.lead).plus(rotation.overlap),
             },
-            keys: None,
-            server: None,
+            // One that could not be written yet still has to be.
+            server: self
+                .state
+                .pending
+                .as_ref()
+                .and_then(|earlier| earlier.server.clone()),
         });
         planned.facts.unfinished = true;
         let epoch = plan(&mut planned, now)?;
@@ -133,47 +140,57 @@ impl Store {
         }
         planned.write(&self.folder, &self.key)?;
         self.state = planned;
-        self.carry_out(false)
+        let changed = self.carry_out(false)?;
+        Ok(Changed {
+            server: changed.server || earlier.as_ref().is_some_and(|earlier| earlier.server),
+            after_another: earlier.is_some(),
+            ..changed
+        })
     }
 
-    /// Does what is written down, wherever it is not done yet.
+    /// Does what is written down, wherever it is not done yet. What cannot be done in one place keeps
+    /// it from being done in no other: a damaged file must not hold up a revocation. As long as
+    /// something is left, the change stays written down.
     fn carry_out(&mut self, carried_on: bool) -> Result<Changed, StoreError> {
         let now = Clock::system().now();
         self.state.write_facts(&self.folder)?;
-        if let Some((certificate, key)) = self.state.server() {
-            let nats = self.folder.join("nats");
-            for (name, text) in [("server.key", key), ("server.pem", certificate)] {
-                let path = nats.join(name);
-                file::replace(&path, text.0.as_bytes()).map_err(write_error(&path))?;
-            }
+        let mut done = self.state.clone();
+        let mut left = Vec::new();
+        if let Err(error) = self.write_server() {
+            left.push(NotRenewed::of(fixed_name("nats"), &error, error.own_step()));
         }
         for held in &self.state.facts.principal {
-            if held.revoked_at.is_none() {
-                self.renew(held.name, now)
-                    .map_err(|cause| StoreError::Bundle {
-                        name: held.name,
-                        cause,
-                    })?;
+            if held.revoked_at.is_some() {
+                done.bundle_keys.remove(&held.name);
+                done.next.remove(&held.name);
+                if let Err(error) = self.delete(held.name) {
+                    left.push(NotRenewed::of(held.name, &error, error.own_step()));
+                }
+                continue;
+            }
+            match self.renew(held.name, now) {
+                Ok(()) => {
+                    if let Some(next) = done.next.remove(&held.name) {
+                        done.bundle_keys.insert(held.name, next.bundle_key.clone());
+                    }
+                }
+                Err(error) => left.push(NotRenewed::of(held.name, &error, error.own_step())),
             }
         }
         let pending = self.state.pending.clone();
         let change = pending.as_ref().map(|pending| pending.change);
-        if let Some(Change::Revocation { name }) = change {
-            self.delete(name)?;
+        if left.is_empty() {
+            done.pending = None;
+            done.facts.unfinished = false;
+            done.forget(now);
         }
-        let mut done = self.state.clone();
-        if let Some(Change::Revocation { name }) = change {
-            done.bundle_keys.remove(&name);
-        }
-        done.pending = None;
-        done.facts.unfinished = false;
-        done.forget(now);
         done.write(&self.folder, &self.key)?;
         self.state = done;
         self.state.write_facts(&self.folder)?;
         let changed = pending.map_or(
             ChangedContent {
                 epoch: None,
+                begun_at: now,
                 used_from: now,
                 earlier_until: now,
             },
@@ -185,75 +202,43 @@ impl Store {
             earlier_until: changed.earlier_until,
             server: !matches!(change, Some(Change::Epoch { .. }) | None),
             carried_on,
+            after_another: false,
+            left,
         })
     }
+}
 
-    /// Brings a bundle to what the state says; one that says it already is left alone.
-    fn renew(&self, name: PrincipalName, now: Timestamp) -> Result<(), IdentityError> {
-        let folder = self.bundle_folder(name);
-        let key = self
-            .state
-            .bundle_keys
-            .get(&name)
-            .and_then(SecretText::bytes);
-        let key = key.ok_or_else(|| IdentityError::Value {
-            path: folder.join(BUNDLE_FILE),
-            problem: "has no key in the roots".into(),
-        })?;
-        let mut bundle = Bundle::open_with_key(&folder, &key)?;
-        let links = self.state.links_of(name, now);
-        let trust = self.state.trust(now);
-        let mut changed = bundle.links != links || bundle.trust != trust;
-        bundle.links = links;
-        bundle.trust = trust;
-        changed |= self.renew_keys(&mut bundle, now);
-        if changed {
-            bundle.made_at = now;
-            bundle.seal(&folder, &key)?;
+impl Change {
+    /// Whether somebody may have keys who should not. It is then better done in part than not at all.
+    const fn is_urgent(self) -> bool {
+        match self {
+            Self::Epoch { emergency } | Self::Principal { emergency, .. } => emergency,
+            Self::Server => false,
+            Self::Revocation { .. } => true,
         }
-        Ok(())
     }
+}
 
-    fn renew_keys(&self, bundle: &mut Bundle, now: Timestamp) -> bool {
-        let Some(facts) = self.state.facts.principal(bundle.name) else {
-            return false;
-        };
-        let before = (bundle.transports.clone(), bundle.signing.clone());
-        if let Some((transport, signing)) = self.state.new_keys(bundle.name) {
-            if !bundle.transports.contains(&transport) {
-                bundle.transports.push(transport);
+impl Pending {
+    /// Whether carrying it on is all that was asked for. What a thief may have had time to read
+    /// meanwhile is not: in an emergency, and after the moment from which the keys of this plan are
+    /// used, new ones are made.
+    fn answers(&self, change: Change, rotation: Rotation, now: Timestamp) -> bool {
+        let ChangedContent {
+            begun_at,
+            used_from,
+            earlier_until,
+            ..
+        } = self.changed;
+        match change {
+            _ if self.change != change => false,
+            Change::Revocation { .. } => true,
+            Change::Epoch { .. } | Change::Principal { .. } | Change::Server => {
+                !change.is_urgent()
+                    && begun_at.plus(rotation.lead) == used_from
+                    && used_from.plus(rotation.overlap) == earlier_until
+                    && now <= used_from
             }
-            if let Some(signing) = signing
-                && !bundle.signing.contains(&signing)
-            {
-                bundle.signing.push(signing);
-            }
-        }
-        let nkeys: Vec<_> = facts.nkey.iter().filter(|key| key.counts_at(now)).collect();
-        bundle.transports.retain(|transport| {
-            let public = NKey::from_seed(&transport.nkey_seed).map(|key| key.public_key());
-            public.is_ok_and(|public| nkeys.iter().any(|key| key.public == public))
-        });
-        let seeds: Vec<_> = facts
-            .signing
-            .iter()
-            .filter(|key| key.counts_at(now))
-            .collect();
-        bundle.signing.retain(|signing| {
-            let public = Hash(Signer::from_seed(&signing.seed).verifying().to_bytes());
-            seeds.iter().any(|key| key.public == public)
-        });
-        before != (bundle.transports.clone(), bundle.signing.clone())
-    }
-
-    fn delete(&self, name: PrincipalName) -> Result<(), StoreError> {
-        let folder = self.bundle_folder(name);
-        for file in [BUNDLE_FILE, BUNDLE_KEY_FILE] {
-            remove(&folder.join(file))?;
-        }
-        match fs::exists(&folder) {
-            Ok(true) => file::sync_directory(&folder).map_err(write_error(&folder)),
-            Ok(false) | Err(_) => Ok(()),
         }
     }
 }
@@ -348,31 +333,18 @@ impl State {
         facts.nkey.push(key_facts(nkey, from));
         facts.signing.extend(signing.iter().map(signing_facts));
         facts.certificate.push(certificate_facts(&leaf));
-        if let Some(pending) = &mut self.pending {
-            pending.keys = Some(NewKeys {
-                transport: (&transport).into(),
-                signing: signing.as_ref().map(Into::into),
-            });
-        }
-        Ok(())
-    }
-
-    fn server(&self) -> Option<&(SecretText, SecretText)> {
-        self.pending.as_ref()?.server.as_ref()
-    }
-
-    fn new_keys(&self, name: PrincipalName) -> Option<(Transport, Option<SigningSeed>)> {
-        let pending = self.pending.as_ref()?;
-        let keys = match pending.change {
-            Change::Principal { name: whose, .. } if whose == name => pending.keys.as_ref()?,
-            Change::Principal { .. }
-            | Change::Epoch { .. }
-            | Change::Server
-            | Change::Revocation { .. } => return None,
+        // One that was not carried out to its end may be in the key's file or in use already.
+        let bundle_key = match self.next.remove(&name) {
+            Some(unused) => unused.bundle_key.clone(),
+            None => SecretText::hex(&*random32()?),
         };
-        let signing = keys.signing.as_ref();
-        let signing = signing.and_then(SigningContent::seed);
-        Some(((&keys.transport).into(), signing))
+        let keys = NewKeys {
+            transport: (&transport).into(),
+            signing: signing.as_ref().map(Into::into),
+            bundle_key,
+        };
+        self.next.insert(name, keys);
+        Ok(())
     }
 
     /// Lets go of what nobody has to hold any more.

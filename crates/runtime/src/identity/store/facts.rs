@@ -196,16 +196,17 @@ impl Facts {
         let covering: Vec<_> = self.epoch.iter().filter(covers).collect();
         let first = covering.iter().rposition(|epoch| epoch.emergency);
         let held = covering.get(first.unwrap_or(0)..).unwrap_or_default();
-        let later = held.iter().skip(1).map(|later| Some(later.earlier_until));
-        let later = later.chain([None]);
         let keeps = if link.audience.as_str() == "audit" {
             AUDIT_KEEPS
         } else {
             Span(0)
         };
         held.iter()
-            .zip(later)
-            .map(|(epoch, retires_at)| {
+            .enumerate()
+            .map(|(at, epoch)| {
+                // A later epoch may let the earlier ones count for less long than the next one did.
+                let later = held.iter().skip(at.saturating_add(1));
+                let retires_at = later.map(|later| later.earlier_until).min();
                 let of_link = Epoch {
                     number: epoch.number,
                     seals_from: epoch.seals_from,

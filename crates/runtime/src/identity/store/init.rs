@@ -17,6 +17,7 @@ use crate::identity::bundle::{
 };
 use crate::identity::certificates::{self, Authority, Leaf};
 use crate::identity::is_production;
+use crate::identity::key_file::looks_like_key;
 use crate::nats_config::{MONITOR, PROVISIONER, Roster, principals};
 use crate::{Clock, file};
 
@@ -37,6 +38,10 @@ impl Store {
     ) -> Result<Made, StoreError> {
         if folder.exists() {
             return Err(StoreError::Exists(folder.into()));
+        }
+        let given = [options.realm_key, options.bundle_keys];
+        if given.into_iter().flatten().any(looks_like_key) {
+            return Err(StoreError::KeyInsteadOfPath);
         }
         if is_production(roster.realm()) {
             let beside = |what| Err(StoreError::KeyBeside(roster.realm(), what));
@@ -111,6 +116,7 @@ fn fill(
         facts,
         roots: BTreeMap::from([(FIRST_EPOCH.to_string(), SecretText::hex(&*random32()?))]),
         bundle_keys: BTreeMap::new(),
+        next: BTreeMap::new(),
         pending: None,
     };
     for mut bundle in bundles {
@@ -259,7 +265,7 @@ impl State {
 }
 
 /// A name that is written in this crate and therefore is one.
-fn fixed_name(name: &str) -> PrincipalName {
+pub(super) fn fixed_name(name: &str) -> PrincipalName {
     PrincipalName::new(name).unwrap_or_else(|_| unreachable!("{name} is a name"))
 }
 
@@ -280,6 +286,6 @@ pub(super) fn random32() -> Result<Zeroizing<[u8; 32]>, StoreError> {
     Ok(bytes)
 }
 
-fn hex_line(bytes: &[u8; 32]) -> Zeroizing<String> {
+pub(super) fn hex_line(bytes: &[u8; 32]) -> Zeroizing<String> {
     Zeroizing::new(format!("{}\n", Hash(*bytes)))
 }

@@ -90,14 +90,19 @@ impl Inventory {
     pub fn epoch_state(&self, epoch: &EpochFacts) -> EpochState {
         let now = self.taken_at;
         let later = self.facts.epoch.iter();
-        let mut later = later.filter(|later| {
-            later.number > epoch.number && (later.only.is_none() || later.only == epoch.only)
-        });
-        match later.next() {
-            _ if now < epoch.seals_from => EpochState::Planned,
-            Some(later) if now >= later.earlier_until => EpochState::Retired,
-            Some(later) if now >= later.seals_from => EpochState::Overlapping,
-            Some(_) | None => EpochState::Sealing,
+        let later: Vec<_> = later
+            .filter(|later| {
+                later.number > epoch.number && (later.only.is_none() || later.only == epoch.only)
+            })
+            .collect();
+        if later.iter().any(|later| now >= later.earlier_until) {
+            EpochState::Retired
+        } else if now < epoch.seals_from {
+            EpochState::Planned
+        } else if later.iter().any(|later| now >= later.seals_from) {
+            EpochState::Overlapping
+        } else {
+            EpochState::Sealing
         }
     }
 
@@ -107,7 +112,9 @@ impl Inventory {
             self.find(
                 true,
                 "a change of keys was interrupted: some bundles have it, others do not".into(),
-                "run the same command again; it carries on".into(),
+                "portcullis keys doctor names what does not open; then run the same command again: it \
+                 carries on"
+                    .into(),
             );
         }
         for epoch in &facts.epoch {

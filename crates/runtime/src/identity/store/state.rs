@@ -30,6 +30,10 @@ pub(super) struct State {
     /// By the number of the epoch.
     pub roots: BTreeMap<String, SecretText>,
     pub bundle_keys: BTreeMap<PrincipalName, SecretText>,
+    /// What is made and not in its owner's bundle yet. It outlives the change that it was made in:
+    /// another one may have to be carried out before the bundle can be written.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub next: BTreeMap<PrincipalName, NewKeys>,
     /// What was begun and not ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -41,9 +45,6 @@ pub(super) struct State {
 pub(super) struct Pending {
     pub change: Change,
     pub changed: ChangedContent,
-    /// The principal's new keys.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keys: Option<NewKeys>,
     /// The server's new certificate and key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<(SecretText, SecretText)>,
@@ -72,6 +73,7 @@ pub(super) enum Change {
 pub(super) struct ChangedContent {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u32>,
+    pub begun_at: portcullis_domain::Timestamp,
     pub used_from: portcullis_domain::Timestamp,
     pub earlier_until: portcullis_domain::Timestamp,
 }
@@ -83,6 +85,7 @@ pub(super) struct NewKeys {
     pub transport: TransportContent,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing: Option<SigningContent>,
+    pub bundle_key: SecretText,
 }
 
 impl State {
