@@ -157,9 +157,10 @@ fn brain_gets_everything_new(stack: &Stack) {
         .expect("one");
     let newest = newest["public"].as_str().expect("an NKey").to_owned();
     assert_ne!(newest, earlier);
-    assert!(
-        connected(stack).contains(&newest),
-        "brain joined with its new NKey"
+    wait_for(
+        "brain joins with its new NKey",
+        Duration::from_secs(20),
+        || connected(stack).contains(&newest).then_some(()),
     );
     // The stack's own supervisor takes the earlier NKey out of the bus's configuration.
     let config = stack.folder().join("nats/nats.conf");

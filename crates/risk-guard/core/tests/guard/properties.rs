@@ -270,7 +270,7 @@ fn no_permit_lets_the_worst_case_pass_its_limit() {
     let mid: Price = "0.5".parse().unwrap();
     let limit = settings().policy.instruments[0].position_notional_max;
     let mut runner = TestRunner::new(Config {
-        cases: 400,
+        cases: 800,
         ..Config::default()
     });
     let result = runner.run(&script(), |script| {
