@@ -204,7 +204,7 @@ mod tests {
     use portcullis_domain::{KillState, PrincipalName, Timestamp};
     use portcullis_wire::messages::Heartbeat;
     use portcullis_wire::subjects::HEARTBEAT;
-    use portcullis_wire::{Epoch, KeyRing, Link, Realm, Refusal, Sealer, Verifier};
+    use portcullis_wire::{Epoch, KeyRing, Link, Realm, Refusal, Sealer, Signer, Verifier};
 
     use super::*;
 
@@ -218,6 +218,9 @@ mod tests {
     fn ring() -> KeyRing {
         let mut ring = KeyRing::new();
         ring.insert(link(), Epoch::lasting(1), &LinkKey::from_bytes([7; 32]));
+        let author = Signer::from_seed(&[9; 32]);
+        ring.trust(link().source, author.verifying());
+        ring.sign_with(author);
         ring
     }
 
