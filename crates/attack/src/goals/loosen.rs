@@ -1,10 +1,12 @@
 //! Loosen a limit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use audit::verify::OwnedEntry;
 use portcullis_domain::{Bps, Hash, Order, Reason, Side};
-use portcullis_wire::messages::{ExecutionStatus, Heartbeat, Position};
+use portcullis_wire::messages::{ExecutionStatus, Heartbeat, Notice, Position};
 use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{BOOK, EXECUTION_STATUS, HEARTBEAT, ORDER};
 
@@ -12,7 +14,7 @@ use super::intended::permit_in_its_place;
 use super::ways::{Scene, armed, book_around, made_up_order};
 use crate::outcome::Outcome;
 use crate::puppet::Puppet;
-use crate::stage::{PATIENCE, SYMBOL};
+use crate::stage::{Mark, PATIENCE, SYMBOL, Stage, fact};
 use crate::stolen::forge;
 use crate::wire::poll;
 
@@ -83,19 +85,13 @@ pub fn shift(scene: &mut Scene<'_>, basis_points: u32) -> Result<Outcome> {
     });
     // The real one's books come from an earlier start now, and everybody says so.
     let subject = format!("data.bybit.{SYMBOL}.book");
-    let (seen, ()) = scene
-        .stage
-        .recorded(mark, "the real books are refused", |entry| {
-            let notice: portcullis_wire::messages::Notice =
-                crate::stage::fact(entry, "evt.brain.notice")?;
-            let portcullis_wire::messages::Notice::Violation {
-                subject: on, code, ..
-            } = notice
-            else {
-                return None;
-            };
-            (on.as_str() == subject && code.as_str() == "REPLAY").then_some(())
-        })?;
+    let seen = replayed(
+        scene.stage,
+        mark,
+        "the real books are refused",
+        "brain",
+        &subject,
+    )?;
     let way = "the real service's own books";
     let refused = scene
         .stage
@@ -163,19 +159,13 @@ fn lie_about_positions(scene: &mut Scene<'_>) -> Result<Outcome> {
         thief.send(&sealed)
     });
     let subject = EXECUTION_STATUS.row.pattern;
-    let (seen, ()) = scene
-        .stage
-        .recorded(mark, "the real account is refused", |entry| {
-            let notice: portcullis_wire::messages::Notice =
-                crate::stage::fact(entry, "evt.risk-guard.notice")?;
-            let portcullis_wire::messages::Notice::Violation {
-                subject: on, code, ..
-            } = notice
-            else {
-                return None;
-            };
-            (on.as_str() == subject && code.as_str() == "REPLAY").then_some(())
-        })?;
+    let seen = replayed(
+        scene.stage,
+        mark,
+        "the real account is refused",
+        "risk-guard",
+        subject,
+    )?;
     let way = "the real service's own account";
     let refused = scene
         .stage
@@ -192,4 +182,26 @@ fn lie_about_positions(scene: &mut Scene<'_>) -> Result<Outcome> {
          record from then on",
         vec![refused.and_seen_by("risk-guard")],
     ))
+}
+
+/// The entry in which a service refuses the real publisher of a subject, whose start the thief has
+/// overtaken.
+fn replayed(
+    stage: &mut Stage,
+    mark: Mark,
+    what: &str,
+    service: &str,
+    subject: &str,
+) -> Result<Arc<OwnedEntry>> {
+    let notices = format!("evt.{service}.notice");
+    let (seen, ()) = stage.recorded(mark, what, |entry| {
+        let Notice::Violation {
+            subject: on, code, ..
+        } = fact(entry, &notices)?
+        else {
+            return None;
+        };
+        (on.as_str() == subject && code.as_str() == "REPLAY").then_some(())
+    })?;
+    Ok(seen)
 }

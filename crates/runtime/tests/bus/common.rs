@@ -7,7 +7,7 @@ use portcullis_domain::{
     Fill, OrderId, Price, Quantity, Side, Symbol, Timestamp, Usd, VenueExecutionId,
 };
 use portcullis_runtime::{Inbox, Raw, Service, ServiceArgs, ServiceRole};
-use portcullis_testkit::bus::BusServer;
+use portcullis_testkit::bus::{BusServer, PATIENCE};
 
 use crate::raw::{Message, RawConnection};
 
@@ -106,4 +106,22 @@ pub fn metric(text: &str, name: &str) -> Option<u64> {
     let values = text.lines().filter(of_name);
     let values = values.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
     values.reduce(|sum, value| sum + value)
+}
+
+/// What a service counted under a name.
+pub async fn count<P: ServiceRole>(service: &Service<P>, name: &str) -> u64 {
+    let text = http_get(service.health_address(), "/metrics").await.1;
+    metric(&text, name).unwrap_or_default()
+}
+
+/// Waits until a service has counted so much.
+pub async fn until_count<P: ServiceRole>(service: &Service<P>, name: &str, at_least: u64) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while count(service, name).await < at_least {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{name} stays below {at_least}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

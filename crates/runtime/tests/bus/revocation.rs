@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::common::{http_get, metric, recv, service};
+use crate::common::{count, recv, service, until_count};
 use portcullis_domain::{PrincipalName, Span};
 use portcullis_runtime::identity::store::{Options, Rotation, Store};
 use portcullis_runtime::identity::{IdentityError, make};
@@ -112,7 +112,7 @@ async fn the_server_may_drop_an_operator_before_the_bundles_do() {
     goes_on(&guard).await;
     goes_on(&execution).await;
     let denials = "portcullis_bus_permission_denied_total";
-    let before = http_count(&guard, denials).await;
+    let before = count(&guard, denials).await;
     server.kill();
     wait_until("everybody to be alone", || {
         !guard.is_connected() && !execution.is_connected()
@@ -123,20 +123,11 @@ async fn the_server_may_drop_an_operator_before_the_bundles_do() {
     });
     goes_on(&guard).await;
     goes_on(&execution).await;
-    assert_eq!(http_count(&guard, denials).await, before);
-}
-
-async fn http_count(guard: &Service<RiskGuard>, name: &str) -> u64 {
-    let text = http_get(guard.health_address(), "/metrics").await.1;
-    metric(&text, name).unwrap_or_default()
+    assert_eq!(count(&guard, denials).await, before);
 }
 
 async fn wait_until_denied(guard: &Service<RiskGuard>) {
-    let deadline = std::time::Instant::now() + portcullis_testkit::bus::PATIENCE;
-    while http_count(guard, "portcullis_bus_operators_denied_total").await == 0 {
-        assert!(std::time::Instant::now() < deadline, "nothing was denied");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_count(guard, "portcullis_bus_operators_denied_total", 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

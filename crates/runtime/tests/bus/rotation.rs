@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common::{http_get, metric, recv, service};
+use crate::common::{count, http_get, recv, service, until_count};
 use portcullis_domain::{Hash, KillState, PrincipalName, Side, Span, Symbol, TimeInForce, Usd};
 use portcullis_runtime::identity::make;
 use portcullis_runtime::identity::store::{Rotation, Store};
 use portcullis_runtime::nats_config::{Roster, development_roster};
-use portcullis_runtime::{Client, ConnectError, Inbox, Service, ServiceRole, StartError};
+use portcullis_runtime::{Client, ConnectError, Inbox, Service, StartError};
 use portcullis_testkit::bundle;
 use portcullis_testkit::bus::{BusServer, PATIENCE, wait_until};
 use portcullis_wire::messages::{ExecutionStatus, Heartbeat, Proposal, Size};
@@ -238,22 +238,6 @@ async fn in_an_emergency_an_old_copy_is_refused_by_whoever_has_reloaded() {
     assert_eq!(refused, Err(Refusal::UnknownKey));
     guard.reload().await.unwrap();
     assert_eq!(judged(&guard, &execution, &mut inbox).await, Ok(2));
-}
-
-async fn count<P: ServiceRole>(service: &Service<P>, name: &str) -> u64 {
-    let text = http_get(service.health_address(), "/metrics").await.1;
-    metric(&text, name).unwrap_or_default()
-}
-
-async fn until_count<P: ServiceRole>(service: &Service<P>, name: &str, at_least: u64) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while count(service, name).await < at_least {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{name} stays below {at_least}"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Whether the server admits a copy of an identity that has another's certificate, so that only its

@@ -141,17 +141,7 @@ pub(super) fn anothers_heartbeat(team: &mut Team<'_>) -> Result<Outcome> {
 pub(super) fn self_made_receipt(team: &mut Team<'_>) -> Result<Outcome> {
     // A key between two is known to both: only the signature says that audit made it.
     let subject = RECEIPT.row.pattern;
-    keep_back(team, "execution", &["account: AUDIT,", subject])?;
-    team.server()?
-        .tap("execution")?
-        .listen(PERMIT_TAKEN.row.pattern)?;
-    team.stage.stack.wait_until_trading(Duration::from_secs(60));
-    let mark = team.stage.mark()?;
-    let id = team.stage.propose(Side::Buy, "10")?;
-    let taken = team
-        .server()?
-        .tap("execution")?
-        .catch(PERMIT_TAKEN.row.pattern)?;
+    let (mark, id, taken) = without_receipt(team)?;
     let receipt = Receipt {
         fact: fact_digest(&taken),
         order: id,
@@ -289,17 +279,7 @@ pub(super) fn kill_of_elsewhere(team: &mut Team<'_>) -> Result<Outcome> {
 
 pub(super) fn receipt_for_something_else(team: &mut Team<'_>) -> Result<Outcome> {
     let subject = RECEIPT.row.pattern;
-    keep_back(team, "execution", &["account: AUDIT,", subject])?;
-    team.server()?
-        .tap("execution")?
-        .listen(PERMIT_TAKEN.row.pattern)?;
-    team.stage.stack.wait_until_trading(Duration::from_secs(60));
-    let mark = team.stage.mark()?;
-    let id = team.stage.propose(Side::Buy, "10")?;
-    let taken = team
-        .server()?
-        .tap("execution")?
-        .catch(PERMIT_TAKEN.row.pattern)?;
+    let (mark, id, taken) = without_receipt(team)?;
     let (header, _) = read_unsealed::<PermitTaken>(&taken)?;
     let receipt = made_up_receipt(id);
     let thief = team.thief("audit")?;
@@ -319,4 +299,17 @@ pub(super) fn receipt_for_something_else(team: &mut Team<'_>) -> Result<Outcome>
     let_pass(team)?;
     team.make_honest()?;
     Ok(Outcome::blocked(vec![refused]))
+}
+
+/// An order whose permit execution has put on record while audit's receipts are kept back: when, which,
+/// and the fact that a receipt has to be about.
+fn without_receipt(team: &mut Team<'_>) -> Result<(Mark, OrderId, Vec<u8>)> {
+    let facts = PERMIT_TAKEN.row.pattern;
+    keep_back(team, "execution", &["account: AUDIT,", RECEIPT.row.pattern])?;
+    team.server()?.tap("execution")?.listen(facts)?;
+    team.stage.stack.wait_until_trading(Duration::from_secs(60));
+    let mark = team.stage.mark()?;
+    let id = team.stage.propose(Side::Buy, "10")?;
+    let taken = team.server()?.tap("execution")?.catch(facts)?;
+    Ok((mark, id, taken))
 }
