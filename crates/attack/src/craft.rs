@@ -229,6 +229,7 @@ mod tests {
         let beat = Heartbeat {
             kill: KillState::Armed,
             policy: portcullis_domain::Hash([7; 32]),
+            posture: portcullis_domain::Posture::Normal,
         };
         let now = Timestamp(1_790_000_000_000_000);
         let context = portcullis_wire::Context::first(now, envelope_id().unwrap());

@@ -95,6 +95,7 @@ impl Others {
         let beat = Heartbeat {
             kill: KillState::Armed,
             policy: self.policy,
+            posture: portcullis_domain::Posture::Normal,
         };
         self.guard
             .publish(&HEARTBEAT, None, &beat, None, None)
@@ -123,6 +124,11 @@ impl Others {
             orders_open: 0,
             orders_unknown: 0,
             fills: 0,
+            equity: Some(portcullis_domain::Usd::ZERO),
+            drawdown: portcullis_domain::Usd::ZERO,
+            losses: vec![],
+            network: Default::default(),
+            signer: Default::default(),
         };
         self.execution
             .publish(&EXECUTION_STATUS, None, &status, None, None)

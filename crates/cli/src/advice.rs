@@ -58,6 +58,63 @@ pub const fn next_step(reason: Reason) -> &'static str {
              config/risk-policy.toml"
         }
         Reason::RateLimit => "send fewer proposals in a second",
+        Reason::Halted => {
+            "look at `portcullis breakers`: it shows who halted what and why; `portcullis halt lift` \
+             asks for its end, and a second person approves it"
+        }
+        Reason::StrategySuspended => {
+            "look why the strategy repeats itself, then let it go on: `portcullis release`"
+        }
+        Reason::CircuitBreakerActive => {
+            "look at `portcullis breakers`: it shows which one is open, since when and until when"
+        }
+        Reason::PostureRestricts | Reason::Drawdown => {
+            "reduce positions (--reduce-only): the day's drawdown allows no more; \
+             `portcullis limits` shows how far it is"
+        }
+        Reason::VenueNotAllowed => {
+            "trade on a venue that config/risk-policy.toml lists under venues"
+        }
+        Reason::OrderQuantity => {
+            "order less: the limit is order_quantity_max in config/risk-policy.toml"
+        }
+        Reason::FatFinger => {
+            "check the size; if it is meant, order in parts: the limit is fat_finger_max times the \
+             average of recent trades (config/risk-policy.toml)"
+        }
+        Reason::NoRecentTrades => {
+            "wait for trades of the instrument: without them an order cannot be compared with any"
+        }
+        Reason::CancelRate => {
+            "cancel less often: the limit is cancels_per_minute_max in config/risk-policy.toml"
+        }
+        Reason::SelfTrade => {
+            "cancel your own order on the other side, or choose a price that does not meet it"
+        }
+        Reason::GrossExposure | Reason::NetExposure | Reason::GroupExposure => {
+            "order less, or close other positions: `portcullis limits` shows what is used"
+        }
+        Reason::Leverage | Reason::Concentration => {
+            "order less: it would be too much for the equity; `portcullis limits` shows how much"
+        }
+        Reason::EquityUnknown => {
+            "look at market-data: a position has no price, so the equity is not known"
+        }
+        Reason::DailyLoss | Reason::StrategyLoss => {
+            "stop and look: the day's loss reached its limit; orders that reduce still pass"
+        }
+        Reason::InsufficientLiquidity => {
+            "order less, or nearer to the book: it is not deep enough to say what this would cost"
+        }
+        Reason::HighVolatility => {
+            "wait until the market is calmer; the limit is volatility_max in config/risk-policy.toml"
+        }
+        Reason::VolatilityUnknown => {
+            "look at market-data: the closes of the last half hour are missing"
+        }
+        Reason::ExceededLimit => {
+            "order less: it would fill further from the middle of the book than its profile allows"
+        }
         Reason::Expired => {
             "try again; if it happens again, the machine is too slow or its clock is wrong"
         }

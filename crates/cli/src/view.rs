@@ -13,10 +13,11 @@ pub use render::{LATCHES, Processes, Standing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use portcullis_domain::{
-    Fill, Hash, KillCause, KillState, OrderId, OrderStatus, Reason, Span, Timestamp,
+    BreakerState, Fill, Hash, KillCause, KillState, OrderId, OrderStatus, Reason, Span, Timestamp,
 };
 use portcullis_wire::messages::{
-    Checkpoint, Decision, ExecutionReport, ExecutionStatus, Notice, Outcome, ServiceStatus, Verdict,
+    Checkpoint, CommandOutcome, Decision, ExecutionReport, ExecutionStatus, Notice, Outcome,
+    ServiceStatus, Verdict,
 };
 use portcullis_wire::principal::Role;
 
@@ -318,6 +319,31 @@ impl View {
                 let text = format!("{service} runs {agrees} risk policy: {runs}");
                 self.happened(at, source, runs != own, text);
             }
+            Notice::Breaker {
+                breaker,
+                from,
+                to,
+                detail,
+                ..
+            } => {
+                let bad = *to != BreakerState::Closed;
+                let text = format!("circuit breaker {breaker} {from} to {to}: {detail}");
+                self.happened(at, source, bad, text);
+            }
+            Notice::Posture { from, to, detail } => {
+                let text = format!("posture {from} to {to}: {detail}");
+                self.happened(at, source, to > from, text);
+            }
+            Notice::Commanded {
+                operator,
+                outcome,
+                detail,
+                ..
+            } => {
+                let bad = matches!(outcome, CommandOutcome::Refused | CommandOutcome::Lapsed);
+                let text = format!("{operator}: {detail}: {}", outcome_words(*outcome));
+                self.happened(at, source, bad, text);
+            }
             Notice::Warning { detail } => self.happened(at, source, true, detail.to_string()),
         }
     }
@@ -470,12 +496,24 @@ pub fn short(order: OrderId) -> String {
     order.to_string().chars().take(8).collect()
 }
 
+/// What became of a command, in words.
+#[must_use]
+pub const fn outcome_words(outcome: CommandOutcome) -> &'static str {
+    match outcome {
+        CommandOutcome::Done => "done",
+        CommandOutcome::AwaitsApproval => "waits for a second person",
+        CommandOutcome::Refused => "refused",
+        CommandOutcome::Lapsed => "nobody approved it in time",
+    }
+}
+
 /// What pulled a kill switch, in words.
 #[must_use]
 pub const fn cause_words(cause: KillCause) -> &'static str {
     match cause {
         KillCause::Operator => "by an operator",
         KillCause::HardLoss => "by the hard daily loss",
+        KillCause::Cascade => "by circuit breakers that opened together",
         KillCause::Inconsistent => "its record does not hold",
         KillCause::LatchUnreadable => "its latch file is missing or damaged",
         KillCause::AlreadyLatched => "it already was before the start",

@@ -45,6 +45,8 @@ pub enum KillCause {
     Operator,
     /// Execution's compiled-in daily loss.
     HardLoss,
+    /// So many circuit breakers open at once that something greater is wrong.
+    Cascade,
     /// The service's record is gone, or the venue's account contradicts it.
     Inconsistent,
     /// The latch file was missing or damaged.

@@ -13,18 +13,22 @@
 extern crate alloc;
 
 mod book;
+mod breaker;
 mod exposure;
 mod ids;
 mod instrument;
 mod kill;
 mod money;
 mod order;
+mod posture;
 mod rate;
 mod reason;
 mod recent;
+mod rule;
 mod time;
 
 pub use book::{Book, BookError, Level};
+pub use breaker::{BreakerKey, BreakerKind, BreakerScope, BreakerState, NoBreaker};
 pub use exposure::{ExposureRow, Exposures, ReserveError, SnapshotError, Worst};
 pub use ids::{
     EnvelopeId, Hash, IdError, Label, OrderId, PrincipalName, StrategyId, Symbol, VenueExecutionId,
@@ -32,9 +36,11 @@ pub use ids::{
 };
 pub use instrument::{Instrument, InstrumentError};
 pub use kill::{KillCause, KillState};
-pub use money::{AmountError, Bps, Exposure, Price, Quantity, Usd};
-pub use order::{Fill, Order, OrderStatus, RiskProfile, Side, TimeInForce, Venue};
+pub use money::{AmountError, Bps, Exposure, Figure, Price, Quantity, Usd};
+pub use order::{Fill, NoVenue, Order, OrderStatus, RiskProfile, Side, TimeInForce, Venue};
+pub use posture::Posture;
 pub use rate::RateLimit;
 pub use reason::Reason;
 pub use recent::{Recent, RecentFull};
+pub use rule::{Check, Measure, NoRule, NoScope, Rule, Scope, Unit};
 pub use time::{Span, TIME_REVERSAL_MAX, Timestamp};

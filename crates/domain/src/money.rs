@@ -159,6 +159,11 @@ amount! {
     Exposure, bounded
 }
 
+amount! {
+    /// A number whose unit stands beside it, for limits and what is used of them.
+    Figure, bounded
+}
+
 /// Hundredths of a percent; 0 to 1,000,000 (a hundredfold).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]

@@ -76,6 +76,29 @@ pub enum Venue {
     Bybit,
 }
 
+/// No venue of that name has a connector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoVenue;
+
+impl fmt::Display for NoVenue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("is no venue that there is a connector for")
+    }
+}
+
+impl core::error::Error for NoVenue {}
+
+impl core::str::FromStr for Venue {
+    type Err = NoVenue;
+
+    fn from_str(text: &str) -> Result<Self, NoVenue> {
+        match text {
+            "bybit" => Ok(Self::Bybit),
+            _ => Err(NoVenue),
+        }
+    }
+}
+
 impl fmt::Display for Venue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -71,6 +71,52 @@ reasons! {
     TooManyOrders = "TOO_MANY_ORDERS",
     /// Too many proposals or orders in too short a time.
     RateLimit = "RATE_LIMIT",
+    /// What the order touches is halted by an operator.
+    Halted = "HALTED",
+    /// The strategy repeated itself too often; a person has to let it go on.
+    StrategySuspended = "STRATEGY_SUSPENDED",
+    /// A circuit breaker in the order's way is open, or lets only small probes through.
+    CircuitBreakerActive = "CIRCUIT_BREAKER_ACTIVE",
+    /// The day's drawdown allows less than this.
+    PostureRestricts = "POSTURE_RESTRICTS",
+    /// The policy does not list the venue.
+    VenueNotAllowed = "VENUE_NOT_ALLOWED",
+    /// The order's quantity is above its limit.
+    OrderQuantity = "ORDER_QUANTITY",
+    /// The order is far larger than what is traded at a time.
+    FatFinger = "FAT_FINGER",
+    /// There is no recent trade to compare the order with.
+    NoRecentTrades = "NO_RECENT_TRADES",
+    /// Too many of the strategy's orders were cancelled in the last minute.
+    CancelRate = "CANCEL_RATE",
+    /// The order would meet one of our own.
+    SelfTrade = "SELF_TRADE",
+    /// All positions together would pass their limit.
+    GrossExposure = "GROSS_EXPOSURE",
+    /// Long less short would pass its limit.
+    NetExposure = "NET_EXPOSURE",
+    /// The positions of a group of instruments would pass its limit.
+    GroupExposure = "GROUP_EXPOSURE",
+    /// Gross exposure would be too much for the equity.
+    Leverage = "LEVERAGE",
+    /// One instrument would be too much for the equity.
+    Concentration = "CONCENTRATION",
+    /// The equity is not known: a position has no price.
+    EquityUnknown = "EQUITY_UNKNOWN",
+    /// The day's loss of all strategies reached its limit.
+    DailyLoss = "DAILY_LOSS",
+    /// The day's loss of this strategy reached its limit.
+    StrategyLoss = "STRATEGY_LOSS",
+    /// Equity fell too far from the day's peak.
+    Drawdown = "DRAWDOWN",
+    /// The book is not deep enough to say what the order would cost.
+    InsufficientLiquidity = "INSUFFICIENT_LIQUIDITY",
+    /// The instrument moves too much.
+    HighVolatility = "HIGH_VOLATILITY",
+    /// Too little is known of the last half hour to say how much the instrument moves.
+    VolatilityUnknown = "VOLATILITY_UNKNOWN",
+    /// The order would slip more than its profile allows.
+    ExceededLimit = "EXCEEDED_LIMIT",
     /// The order outlived its 2 s.
     Expired = "EXPIRED",
     /// The guard's heartbeat is too old: no licence to send.

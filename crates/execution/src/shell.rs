@@ -22,7 +22,7 @@ use portcullis_wire::principal;
 use portcullis_wire::subjects::{
     BOOK, EXECUTION_STATUS, HEARTBEAT, KILL, PERMIT, RECEIPT, Row, SIGNATURE, TRADE,
 };
-use portcullis_wire::{Header, Received, Refusal, Sealed, Text, kill};
+use portcullis_wire::{Header, Received, Refusal, Sealed, Text, command};
 use tokio::sync::mpsc;
 
 use crate::bybit::{PrivateStream, RestClient, SetupError, StreamEvent, StreamSettings};
@@ -340,7 +340,7 @@ impl Shell {
             };
             let verified = received.either();
             let identity = self.service.identity();
-            match kill::verify(&verified, identity.realm, &identity.trust.operator_keys()) {
+            match command::verify(&verified, identity.realm, &identity.trust.operator_keys()) {
                 Ok(kill) => {
                     let detail = format!("{}: {}", kill.operator, kill.reason);
                     self.pull(KillCause::Operator, Text::lossy(&detail)).await?;

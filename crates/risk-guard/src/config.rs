@@ -138,12 +138,7 @@ mod tests {
 
     fn check(text: &str) -> Result<Config, String> {
         let path = Path::new("risk-guard.toml");
-        let policy = RiskPolicy {
-            instruments: vec![],
-            book_age_ms_max: 1,
-            orders_open_max: 1,
-            daily_loss_max: "1".parse().unwrap(),
-        };
+        let policy = portcullis_testkit::policies::policy(vec![]);
         let raw = config::parse(path, text).map_err(|error| error.to_string())?;
         Config::check(path, raw, (policy, Hash([1; 32]))).map_err(|error| error.to_string())
     }

@@ -13,7 +13,7 @@ use portcullis_wire::principal::RiskGuard;
 use portcullis_wire::subjects::{
     BOOK, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, REPORT, Row, VERDICT,
 };
-use portcullis_wire::{Received, Text, Verified, kill};
+use portcullis_wire::{Received, Text, Verified, command};
 use risk_guard_core::{Effects, Input, Judgement, RiskGuard as Core};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -307,7 +307,7 @@ impl Shell {
             return;
         };
         let identity = self.service.identity();
-        match kill::verify(&command, identity.realm, &identity.trust.operator_keys()) {
+        match command::verify(&command, identity.realm, &identity.trust.operator_keys()) {
             Ok(kill) => self.obey(&kill),
             Err(refusal) => {
                 tracing::error!(sender = %command.source(), error = %refusal, "kill refused");

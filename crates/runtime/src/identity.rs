@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use portcullis_domain::{PrincipalName, Span, Timestamp};
-use portcullis_wire::kill::OperatorKeys;
+use portcullis_wire::command::OperatorKeys;
 use portcullis_wire::messages::Signable;
 use portcullis_wire::principal::Role;
 use portcullis_wire::{KeyRing, Realm, Signed, SignedError, Signer, Verifying};

@@ -49,11 +49,38 @@ mod tests {
 book_age_ms_max = 2000
 orders_open_max = 20
 daily_loss_max = "250"
+venues = ["bybit"]
+clock_error_ms_max = 1500
+drawdown_max = "200"
+capital = "10000"
+gross_exposure_max = "8000"
+net_exposure_max = "7000"
+leverage_max = 15000
+concentration_max = 9000
+probe_notional_max = "11"
+groups = []
+
+[strategy]
+orders_open_max = 12
+orders_per_second_max = 13
+messages_per_second_max = 14
+cancels_per_minute_max = 15
+position_notional_max = "4000"
+daily_loss_max = "90"
+repeated_fills_max = 16
+repeated_window_ms = 60000
+same_order_ms = 17
 
 [[instruments]]
+order_quantity_max = "5"
+order_notional_min = "5"
 order_notional_max = "1000"
 position_notional_max = "5000"
+orders_open_max = 18
 collar = 100
+last_collar = 300
+fat_finger_max = 19
+volatility_max = 15000
 
 [instruments.instrument]
 symbol = "BTCUSDT"

@@ -304,7 +304,7 @@ impl World {
         command: &portcullis_wire::Verified<portcullis_wire::Signed<Kill>>,
     ) -> bool {
         let operators = self.deployment.operators();
-        portcullis_wire::kill::verify(command, self.deployment.realm(), &operators).is_ok()
+        portcullis_wire::command::verify(command, self.deployment.realm(), &operators).is_ok()
     }
 
     // --- signer --------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_domain::{
     Bps, Hash, Instrument, Price, Quantity, RiskProfile, Span, StrategyId, Symbol, Usd,
 };
+use portcullis_testkit::policies;
 use portcullis_wire::Text;
 use portcullis_wire::messages::{InstrumentPolicy, RiskPolicy};
 use rust_decimal::Decimal;
@@ -138,23 +139,22 @@ fn usd(whole: u64) -> Usd {
 /// The policy that brain, risk-guard and execution run.
 pub fn policy(daily_loss_max: u64) -> RiskPolicy {
     let instruments = LISTINGS.iter().map(|listing| InstrumentPolicy {
-        instrument: Instrument {
+        order_notional_max: usd(2_000),
+        position_notional_max: usd(8_000),
+        collar: sure(Bps::new(300), "a collar"),
+        ..policies::wide(Instrument {
             symbol: listing.symbol(),
             tick_size: listing.price(1),
             quantity_step: listing.quantity(1),
             quantity_min: listing.quantity(1),
             quantity_max: listing.quantity(1_000_000),
             notional_min: usd(5),
-        },
-        order_notional_max: usd(2_000),
-        position_notional_max: usd(8_000),
-        collar: sure(Bps::new(300), "a collar"),
+        })
     });
     let policy = RiskPolicy {
-        instruments: instruments.collect(),
-        book_age_ms_max: 1_000,
         orders_open_max: 60,
         daily_loss_max: usd(daily_loss_max),
+        ..policies::policy(instruments.collect())
     };
     assert_eq!(policy.problems(), Vec::<String>::new());
     policy

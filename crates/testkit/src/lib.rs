@@ -17,6 +17,11 @@ pub mod bundle;
     reason = "this only runs in tests, where a failure must end the test"
 )]
 pub mod bus;
+#[expect(
+    clippy::panic,
+    reason = "this only runs in tests, where a failure must end the test"
+)]
+pub mod policies;
 pub mod seals;
 
 pub use seals::World;

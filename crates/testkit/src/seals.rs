@@ -17,7 +17,7 @@ use portcullis_domain::{
     EnvelopeId, Hash, Order, OrderId, PrincipalName, RiskProfile, Side, StrategyId, Symbol,
     TimeInForce, Timestamp, Venue,
 };
-use portcullis_wire::kill::OperatorKeys;
+use portcullis_wire::command::OperatorKeys;
 use portcullis_wire::messages::{Message, Permit, Signable};
 use portcullis_wire::principal::{Principal, Role};
 use portcullis_wire::subjects::{self, ORDER, PERMIT, Subject};
@@ -240,6 +240,8 @@ impl World {
             &Permit {
                 order: order.frame,
                 policy,
+                worst_price: None,
+                generation: 0,
             },
         )
     }
@@ -350,6 +352,7 @@ mod tests {
         let beat = Heartbeat {
             kill: portcullis_domain::KillState::Armed,
             policy: Hash([7; 32]),
+            posture: portcullis_domain::Posture::Normal,
         };
         let sealed = world.seal(NOW, &HEARTBEAT, None, &beat);
         world.restart("signer", Timestamp(NOW.0 + 1));

@@ -4,12 +4,18 @@
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    Bps, Exposure, Fill, Hash, KillCause, KillState, Order, OrderId, OrderStatus, Price, Quantity,
-    Reason, Side, Span, StrategyId, Symbol, TimeInForce, Timestamp, Usd, VenueOrderId,
+    BreakerKey, BreakerState, Check, Exposure, Fill, Hash, KillCause, KillState, Order, OrderId,
+    OrderStatus, Posture, Price, PrincipalName, Quantity, Reason, Side, Span, StrategyId, Symbol,
+    TimeInForce, Timestamp, Usd, VenueOrderId,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use crate::policy::{GroupPolicy, InstrumentPolicy, RiskPolicy, StrategyPolicy};
+pub use crate::risk::{
+    BreakerStatus, Closes, CommandOutcome, HaltStatus, LimitStatus, PendingCommand, RiskAction,
+    RiskCommand, RiskStatus,
+};
 use crate::{Signed, Text};
 
 /// Something that travels in an envelope.
@@ -38,8 +44,10 @@ kinds! {
         PermitTaken = "permit-taken", ExecutionReport = "execution-report", Fill = "fill",
         SignatureRecord = "signature-record", Notice = "notice",
         ExecutionStatus = "execution-status", ServiceStatus = "service-status",
-        Signed<Checkpoint> = "checkpoint", portcullis_domain::Book = "book", Trade = "trade";
-    Signable: Receipt = "receipt", Kill = "kill", Checkpoint = "checkpoint";
+        Signed<Checkpoint> = "checkpoint", portcullis_domain::Book = "book", Trade = "trade",
+        Closes = "closes", RiskStatus = "risk-status", Signed<RiskCommand> = "risk-command";
+    Signable: Receipt = "receipt", Kill = "kill", Checkpoint = "checkpoint",
+        RiskCommand = "risk-command";
 }
 
 /// How much a strategy wants.
@@ -79,6 +87,12 @@ pub struct Permit {
     pub order: Vec<u8>,
     /// The digest of the risk policy that risk-guard runs.
     pub policy: Hash,
+    /// The worst acceptable price, where it is nearer than the order's own limit: execution sends
+    /// the order with this limit, and the signer signs no other.
+    pub worst_price: Option<Price>,
+    /// How often a circuit breaker had changed when this was permitted: what comes of it says
+    /// nothing about a breaker that changed later.
+    pub generation: u64,
 }
 
 /// What execution wants signed. Never bytes: the signer derives them itself.
@@ -214,6 +228,8 @@ pub struct Kill {
 pub struct Heartbeat {
     /// Its kill switch.
     pub kill: KillState,
+    /// What the day's drawdown still allows; in an emergency execution cancels what is open.
+    pub posture: Posture,
     /// The digest of the risk policy that it runs.
     pub policy: Hash,
 }
@@ -247,6 +263,9 @@ pub struct Verdict {
     pub order: OrderId,
     /// The answer.
     pub outcome: Outcome,
+    /// The rules that it met, in order, with what they measured; where it was refused, the last one
+    /// refused it.
+    pub checks: Vec<Check>,
 }
 
 /// Yes, or why not.
@@ -371,6 +390,39 @@ pub enum Notice {
         /// The digest of the policy of the one who gives notice.
         own: Hash,
     },
+    /// A circuit breaker changed.
+    Breaker {
+        /// Which.
+        breaker: BreakerKey,
+        /// What it was.
+        from: BreakerState,
+        /// What it is.
+        to: BreakerState,
+        /// How often any breaker changed, this change included.
+        generation: u64,
+        /// Why, in words.
+        detail: Text,
+    },
+    /// What the day's drawdown allows changed.
+    Posture {
+        /// What it was.
+        from: Posture,
+        /// What it is.
+        to: Posture,
+        /// Why, in words.
+        detail: Text,
+    },
+    /// An operator commanded something of risk-guard.
+    Commanded {
+        /// Who.
+        operator: PrincipalName,
+        /// SHA-256 of what that person signed.
+        digest: Hash,
+        /// What became of it.
+        outcome: CommandOutcome,
+        /// What was commanded and why, or why it was refused, in words.
+        detail: Text,
+    },
     /// Something an operator should look at.
     Warning {
         /// In words.
@@ -392,6 +444,32 @@ pub struct StrategyExposure {
     pub open_buy: Option<Quantity>,
     /// What its open and doubtful sell orders may still take away.
     pub open_sell: Option<Quantity>,
+    /// How many orders are open or in doubt.
+    pub orders_open: u64,
+    /// The highest price of an open or doubtful buy order.
+    pub highest_buy: Option<Price>,
+    /// The lowest price of an open or doubtful sell order.
+    pub lowest_sell: Option<Price>,
+}
+
+/// The day's loss of one strategy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StrategyLoss {
+    /// Whose.
+    pub strategy: StrategyId,
+    /// Realised, unrealised and fees; negative is a gain.
+    pub loss: Usd,
+}
+
+/// How often something went well and how often it did not, since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tally {
+    /// How often it went well.
+    pub passed: u64,
+    /// How often it failed.
+    pub failed: u64,
 }
 
 /// A position, for people to look at.
@@ -450,6 +528,17 @@ pub struct ExecutionStatus {
     pub loss: Usd,
     /// The hard limit of that loss.
     pub loss_max: Usd,
+    /// What was won since the journal began: cash flow and positions at their worse marks; `None`
+    /// while a position has no price.
+    pub equity: Option<Usd>,
+    /// How far that is below its highest of the day.
+    pub drawdown: Usd,
+    /// The day's loss of every strategy that ever traded.
+    pub losses: Vec<StrategyLoss>,
+    /// Requests to the venue: answered, or not (connection, time-out, server error, lost stream).
+    pub network: Tally,
+    /// Requests to the signer: answered, or not in time.
+    pub signer: Tally,
     /// What each strategy holds and has open: complete, or this message is not sent.
     pub exposures: Vec<StrategyExposure>,
     /// The positions.
@@ -511,32 +600,4 @@ pub struct Trade {
     pub quantity: Quantity,
     /// When, by the venue's clock.
     pub venue_time: Timestamp,
-}
-
-/// The limits that brain, risk-guard and execution must agree on; its digest is the policy hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RiskPolicy {
-    /// The instruments that may be traded, by symbol.
-    pub instruments: Vec<InstrumentPolicy>,
-    /// The oldest book that still counts, in milliseconds.
-    pub book_age_ms_max: u64,
-    /// The most orders that may be open or in doubt at once.
-    pub orders_open_max: u64,
-    /// The most that a day may lose before execution stops; it cannot exceed the compiled-in limit.
-    pub daily_loss_max: Usd,
-}
-
-/// The limits of one instrument.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InstrumentPolicy {
-    /// The instrument and the venue's filters for it.
-    pub instrument: portcullis_domain::Instrument,
-    /// The largest order, by value at its limit price.
-    pub order_notional_max: Usd,
-    /// The largest position with all open orders filled, by value at the middle of the book.
-    pub position_notional_max: Usd,
-    /// How far the limit price may lie beyond the middle of the book.
-    pub collar: Bps,
 }

@@ -1,19 +1,134 @@
-//! What a risk policy must be before anybody runs it.
+//! The risk policy: what it says, and what it must be before anybody runs it.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use portcullis_domain::Usd;
-
-use crate::messages::{InstrumentPolicy, RiskPolicy};
+use portcullis_domain::{Bps, Instrument, Label, Quantity, Symbol, Usd, Venue};
+use serde::{Deserialize, Serialize};
 
 /// The oldest book that a policy may still count, in milliseconds.
 const BOOK_AGE_MS_MAX: u64 = 5_000;
+/// The furthest that the venue's clock and ours may be apart, in milliseconds.
+const CLOCK_ERROR_MS_MAX: u64 = 5_000;
 /// The widest collar that still is one, in basis points: ten times it, the widest distance of a
 /// passive price, stays below 100 %.
 const COLLAR_BPS_MAX: u32 = 999;
+/// The widest collar around the last trade, in basis points.
+const LAST_COLLAR_BPS_MAX: u32 = 9_999;
+/// The most permits in any second that a policy may ask for: more than any venue takes from an account.
+const PER_SECOND_MAX: u32 = 2_000;
+/// The most cancelled orders of a minute that a policy may allow a strategy.
+const CANCELS_PER_MINUTE_MAX: u32 = 10_000;
+/// The most fills one way that are counted, and the longest window over which they are.
+const REPEATED_FILLS_MAX: u32 = 10_000;
+const REPEATED_WINDOW_MS_MAX: u64 = 3_600_000;
+/// The longest time over which the same order again counts as a mistake.
+const SAME_ORDER_MS_MAX: u64 = 60_000;
+/// The most times the average trade that an order may be.
+const FAT_FINGER_MAX: u32 = 1_000_000;
+
+/// The limits that brain, risk-guard and execution must agree on; its digest is the policy hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RiskPolicy {
+    /// The venues that may be traded on.
+    pub venues: Vec<Venue>,
+    /// The oldest book that still counts, in milliseconds.
+    pub book_age_ms_max: u64,
+    /// The furthest that the venue's clock in a book may be from ours, in milliseconds.
+    pub clock_error_ms_max: u64,
+    /// The most orders that may be open or in doubt at once.
+    pub orders_open_max: u64,
+    /// The most that a day may lose before execution stops; it cannot exceed the compiled-in limit.
+    pub daily_loss_max: Usd,
+    /// How far equity may fall from the day's peak: at 50 % of it orders are halved, at 75 % they may
+    /// only reduce, at all of it everything stops.
+    pub drawdown_max: Usd,
+    /// What the account was given when the journal began; with what was won since it is the equity.
+    pub capital: Usd,
+    /// The most that all positions together may be worth, with every open order filled.
+    pub gross_exposure_max: Usd,
+    /// The most that long positions may be worth more than short ones, or the other way round.
+    pub net_exposure_max: Usd,
+    /// The most that gross exposure may be of the equity, in basis points: 10,000 are one time.
+    pub leverage_max: Bps,
+    /// The most that one instrument may be of the equity, in basis points.
+    pub concentration_max: Bps,
+    /// The largest order that tries whether a circuit breaker can close again.
+    pub probe_notional_max: Usd,
+    /// What every strategy is held to.
+    pub strategy: StrategyPolicy,
+    /// Instruments that move together.
+    pub groups: Vec<GroupPolicy>,
+    /// The instruments that may be traded, by symbol.
+    pub instruments: Vec<InstrumentPolicy>,
+}
+
+/// The limits of each strategy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StrategyPolicy {
+    /// The most orders that may be open or in doubt at once.
+    pub orders_open_max: u64,
+    /// The most permits in any second.
+    pub orders_per_second_max: u32,
+    /// The most orders in any second, those that are refused too.
+    pub messages_per_second_max: u32,
+    /// The most orders that may have been cancelled within a minute for another one to be permitted.
+    pub cancels_per_minute_max: u32,
+    /// The largest position in one instrument with all open orders filled.
+    pub position_notional_max: Usd,
+    /// The most that it may lose in a day.
+    pub daily_loss_max: Usd,
+    /// The most fills of one instrument one way within the window; beyond it the strategy is
+    /// suspended until a person lets it go on.
+    pub repeated_fills_max: u32,
+    /// That window, in milliseconds.
+    pub repeated_window_ms: u64,
+    /// For so long the same order again (instrument, side, quantity, price) is a mistake, in
+    /// milliseconds.
+    pub same_order_ms: u64,
+}
+
+/// The limit of instruments that move together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupPolicy {
+    /// What it is called.
+    pub name: Label<31>,
+    /// Its instruments; each is in one group at most.
+    pub instruments: Vec<Symbol>,
+    /// The most that their positions together may be worth, with every open order filled.
+    pub exposure_max: Usd,
+}
+
+/// The limits of one instrument.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstrumentPolicy {
+    /// The instrument and the venue's filters for it.
+    pub instrument: Instrument,
+    /// The largest order, in units of the base.
+    pub order_quantity_max: Quantity,
+    /// The smallest order, by value at its limit price.
+    pub order_notional_min: Usd,
+    /// The largest order, by value at its limit price.
+    pub order_notional_max: Usd,
+    /// The largest position with all open orders filled, by value at the middle of the book.
+    pub position_notional_max: Usd,
+    /// The most orders that may be open or in doubt at once.
+    pub orders_open_max: u64,
+    /// How far the limit price may lie beyond the middle of the book.
+    pub collar: Bps,
+    /// How far the limit price may lie from the last trade, whichever way.
+    pub last_collar: Bps,
+    /// The largest order, as so many times the average of recent trades.
+    pub fat_finger_max: u32,
+    /// The most that the last half hour may move, annualised, in basis points: 5,000 are 50 %.
+    pub volatility_max: Bps,
+}
 
 impl RiskPolicy {
     /// Everything that is wrong with this policy, in words; empty when it may be run.
@@ -23,17 +138,44 @@ impl RiskPolicy {
         if self.instruments.is_empty() {
             problems.push("instruments: there must be at least one".into());
         }
-        if self.book_age_ms_max == 0 || self.book_age_ms_max > BOOK_AGE_MS_MAX {
-            problems.push(format!(
-                "book_age_ms_max: must be from 1 to {BOOK_AGE_MS_MAX}"
-            ));
+        if self.venues.is_empty() {
+            problems.push("venues: there must be at least one".into());
         }
-        if self.orders_open_max == 0 {
-            problems.push("orders_open_max: must be at least 1".into());
-        }
-        if self.daily_loss_max <= Usd::ZERO {
-            problems.push("daily_loss_max: must be above zero".into());
-        }
+        let ranges = [
+            ("book_age_ms_max", self.book_age_ms_max, BOOK_AGE_MS_MAX),
+            (
+                "clock_error_ms_max",
+                self.clock_error_ms_max,
+                CLOCK_ERROR_MS_MAX,
+            ),
+            ("orders_open_max", self.orders_open_max, u64::MAX),
+            (
+                "leverage_max",
+                self.leverage_max.get().into(),
+                u64::from(u32::MAX),
+            ),
+            (
+                "concentration_max",
+                self.concentration_max.get().into(),
+                u64::from(u32::MAX),
+            ),
+        ];
+        problems.extend(out_of_range(&ranges));
+        let amounts = [
+            ("daily_loss_max", self.daily_loss_max),
+            ("drawdown_max", self.drawdown_max),
+            ("capital", self.capital),
+            ("gross_exposure_max", self.gross_exposure_max),
+            ("net_exposure_max", self.net_exposure_max),
+            ("probe_notional_max", self.probe_notional_max),
+        ];
+        problems.extend(not_above_zero(&amounts));
+        let of_strategy = self.strategy.problems();
+        problems.extend(
+            of_strategy
+                .iter()
+                .map(|problem| format!("strategy: {problem}")),
+        );
         let mut seen = BTreeSet::new();
         for instrument in &self.instruments {
             let symbol = instrument.instrument.symbol;
@@ -46,7 +188,78 @@ impl RiskPolicy {
                     .iter()
                     .map(|problem| format!("{symbol}: {problem}")),
             );
+            if self.probe_notional_max < instrument.order_notional_min {
+                problems.push(format!(
+                    "{symbol}: order_notional_min is above probe_notional_max, so no circuit breaker \
+                     could be tried with it"
+                ));
+            }
         }
+        problems.extend(self.problems_of_groups(&seen));
+        problems
+    }
+
+    fn problems_of_groups(&self, listed: &BTreeSet<Symbol>) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut grouped = BTreeSet::new();
+        for group in &self.groups {
+            let name = &group.name;
+            if group.instruments.is_empty() {
+                problems.push(format!("group {name}: has no instrument"));
+            }
+            if group.exposure_max <= Usd::ZERO {
+                problems.push(format!("group {name}: exposure_max must be above zero"));
+            }
+            for symbol in &group.instruments {
+                if !listed.contains(symbol) {
+                    problems.push(format!("group {name}: {symbol} is not in instruments"));
+                }
+                if !grouped.insert(*symbol) {
+                    problems.push(format!("group {name}: {symbol} is in a group already"));
+                }
+            }
+        }
+        problems
+    }
+}
+
+impl StrategyPolicy {
+    fn problems(&self) -> Vec<String> {
+        let ranges = [
+            ("orders_open_max", self.orders_open_max, u64::MAX),
+            (
+                "orders_per_second_max",
+                self.orders_per_second_max.into(),
+                PER_SECOND_MAX.into(),
+            ),
+            (
+                "messages_per_second_max",
+                self.messages_per_second_max.into(),
+                PER_SECOND_MAX.into(),
+            ),
+            (
+                "cancels_per_minute_max",
+                self.cancels_per_minute_max.into(),
+                CANCELS_PER_MINUTE_MAX.into(),
+            ),
+            (
+                "repeated_fills_max",
+                self.repeated_fills_max.into(),
+                REPEATED_FILLS_MAX.into(),
+            ),
+            (
+                "repeated_window_ms",
+                self.repeated_window_ms,
+                REPEATED_WINDOW_MS_MAX,
+            ),
+            ("same_order_ms", self.same_order_ms, SAME_ORDER_MS_MAX),
+        ];
+        let amounts = [
+            ("position_notional_max", self.position_notional_max),
+            ("daily_loss_max", self.daily_loss_max),
+        ];
+        let mut problems: Vec<String> = out_of_range(&ranges).collect();
+        problems.extend(not_above_zero(&amounts));
         problems
     }
 }
@@ -59,24 +272,44 @@ impl InstrumentPolicy {
             ("order_notional_max", self.order_notional_max),
             ("position_notional_max", self.position_notional_max),
         ];
-        for (name, limit) in limits {
-            if limit <= Usd::ZERO {
-                problems.push(format!("{name} must be above zero"));
-            }
-        }
+        problems.extend(not_above_zero(&limits));
         if filters.notional_min.is_negative() {
             problems.push("notional_min must not be negative".into());
         }
-        if self.order_notional_max < filters.notional_min {
-            problems.push("order_notional_max is below the venue's notional_min".into());
+        if self.order_notional_min < filters.notional_min {
+            problems.push("order_notional_min is below the venue's notional_min".into());
+        }
+        if self.order_notional_max < self.order_notional_min {
+            problems.push("order_notional_max is below order_notional_min".into());
         }
         if filters.quantity_min > filters.quantity_max {
             problems.push("quantity_min is above quantity_max".into());
         }
-        if self.collar.get() == 0 || self.collar.get() > COLLAR_BPS_MAX {
-            problems.push(format!(
-                "collar must be from 1 to {COLLAR_BPS_MAX} basis points"
-            ));
+        if self.order_quantity_max < filters.quantity_min {
+            problems.push("order_quantity_max is below the venue's quantity_min".into());
+        }
+        let ranges = [
+            ("orders_open_max", self.orders_open_max, u64::MAX),
+            (
+                "fat_finger_max",
+                self.fat_finger_max.into(),
+                FAT_FINGER_MAX.into(),
+            ),
+            (
+                "volatility_max",
+                self.volatility_max.get().into(),
+                u64::from(u32::MAX),
+            ),
+        ];
+        problems.extend(out_of_range(&ranges));
+        let collars = [
+            ("collar", self.collar, COLLAR_BPS_MAX),
+            ("last_collar", self.last_collar, LAST_COLLAR_BPS_MAX),
+        ];
+        for (name, collar, most) in collars {
+            if collar.get() == 0 || collar.get() > most {
+                problems.push(format!("{name} must be from 1 to {most} basis points"));
+            }
         }
         // Names travel in subjects, where a dot would add a place.
         if filters.symbol.as_str().contains('.') {
@@ -86,17 +319,58 @@ impl InstrumentPolicy {
     }
 }
 
+/// What is zero or above its most.
+fn out_of_range(ranges: &[(&str, u64, u64)]) -> impl Iterator<Item = String> {
+    ranges.iter().filter_map(|(name, value, most)| {
+        if *value == 0 && *most >= u64::from(u32::MAX) {
+            Some(format!("{name}: must be at least 1"))
+        } else if *value == 0 || value > most {
+            Some(format!("{name}: must be from 1 to {most}"))
+        } else {
+            None
+        }
+    })
+}
+
+fn not_above_zero(amounts: &[(&str, Usd)]) -> impl Iterator<Item = String> {
+    let wrong = amounts.iter().filter(|(_, amount)| *amount <= Usd::ZERO);
+    wrong.map(|(name, _)| format!("{name}: must be above zero"))
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;
     use std::vec;
 
-    use portcullis_domain::{Bps, Instrument, Symbol};
-
     use super::*;
 
     fn sound() -> RiskPolicy {
         RiskPolicy {
+            venues: vec![Venue::Bybit],
+            clock_error_ms_max: 2_000,
+            drawdown_max: "50".parse().unwrap(),
+            capital: "1000".parse().unwrap(),
+            gross_exposure_max: "400".parse().unwrap(),
+            net_exposure_max: "400".parse().unwrap(),
+            leverage_max: Bps::new(20_000).unwrap(),
+            concentration_max: Bps::new(10_000).unwrap(),
+            probe_notional_max: "10".parse().unwrap(),
+            strategy: StrategyPolicy {
+                orders_open_max: 10,
+                orders_per_second_max: 10,
+                messages_per_second_max: 20,
+                cancels_per_minute_max: 30,
+                position_notional_max: "200".parse().unwrap(),
+                daily_loss_max: "50".parse().unwrap(),
+                repeated_fills_max: 100,
+                repeated_window_ms: 60_000,
+                same_order_ms: 50,
+            },
+            groups: vec![GroupPolicy {
+                name: Label::new("majors").unwrap(),
+                instruments: vec![Symbol::new("XRPUSDT").unwrap()],
+                exposure_max: "300".parse().unwrap(),
+            }],
             instruments: vec![InstrumentPolicy {
                 instrument: Instrument {
                     symbol: Symbol::new("XRPUSDT").unwrap(),
@@ -106,7 +380,13 @@ mod tests {
                     quantity_max: "1000".parse().unwrap(),
                     notional_min: "5".parse().unwrap(),
                 },
+                order_quantity_max: "500".parse().unwrap(),
+                order_notional_min: "5".parse().unwrap(),
                 order_notional_max: "100".parse().unwrap(),
+                orders_open_max: 10,
+                last_collar: Bps::new(500).unwrap(),
+                fat_finger_max: 20,
+                volatility_max: Bps::new(15_000).unwrap(),
                 position_notional_max: "200".parse().unwrap(),
                 collar: Bps::new(50).unwrap(),
             }],
@@ -124,7 +404,7 @@ mod tests {
     #[test]
     fn names_what_is_wrong_with_a_policy() {
         type Breaks = fn(&mut RiskPolicy);
-        let cases: [(Breaks, &str); 14] = [
+        let cases: [(Breaks, &str); 36] = [
             (|p| p.instruments.clear(), "at least one"),
             (|p| p.book_age_ms_max = 0, "book_age_ms_max"),
             (|p| p.book_age_ms_max = 5_001, "book_age_ms_max"),
@@ -136,15 +416,79 @@ mod tests {
             ),
             (
                 |p| p.instruments[0].order_notional_max = Usd::ZERO,
-                "order_notional_max must be",
+                "order_notional_max: must be",
             ),
             (
                 |p| p.instruments[0].position_notional_max = Usd::ZERO,
-                "position_notional_max must",
+                "XRPUSDT: position_notional_max: must",
             ),
             (
                 |p| p.instruments[0].order_notional_max = "4".parse().unwrap(),
-                "below the venue's",
+                "order_notional_max is below order_notional_min",
+            ),
+            (|p| p.venues.clear(), "venues: there must"),
+            (|p| p.clock_error_ms_max = 5_001, "clock_error_ms_max"),
+            (
+                |p| p.strategy.orders_per_second_max = 2_001,
+                "strategy: orders_per_second_max",
+            ),
+            (|p| p.drawdown_max = Usd::ZERO, "drawdown_max"),
+            (|p| p.capital = Usd::ZERO, "capital"),
+            (|p| p.gross_exposure_max = Usd::ZERO, "gross_exposure_max"),
+            (|p| p.net_exposure_max = Usd::ZERO, "net_exposure_max"),
+            (|p| p.leverage_max = Bps::new(0).unwrap(), "leverage_max"),
+            (
+                |p| p.concentration_max = Bps::new(0).unwrap(),
+                "concentration_max",
+            ),
+            (
+                |p| p.probe_notional_max = "4".parse().unwrap(),
+                "above probe_notional_max",
+            ),
+            (
+                |p| p.strategy.messages_per_second_max = 0,
+                "strategy: messages_per_second_max",
+            ),
+            (
+                |p| p.strategy.cancels_per_minute_max = 0,
+                "strategy: cancels_per_minute_max",
+            ),
+            (
+                |p| p.strategy.repeated_window_ms = 0,
+                "strategy: repeated_window_ms",
+            ),
+            (
+                |p| p.strategy.same_order_ms = 60_001,
+                "strategy: same_order_ms",
+            ),
+            (
+                |p| p.strategy.daily_loss_max = Usd::ZERO,
+                "strategy: daily_loss_max",
+            ),
+            (|p| p.groups[0].instruments.clear(), "has no instrument"),
+            (
+                |p| p.groups.push(p.groups[0].clone()),
+                "XRPUSDT is in a group already",
+            ),
+            (
+                |p| p.groups[0].instruments = vec![Symbol::new("ETHUSDT").unwrap()],
+                "ETHUSDT is not in instruments",
+            ),
+            (
+                |p| p.groups[0].exposure_max = Usd::ZERO,
+                "group majors: exposure_max",
+            ),
+            (
+                |p| p.instruments[0].order_notional_min = "4".parse().unwrap(),
+                "order_notional_min is below the venue's",
+            ),
+            (
+                |p| p.instruments[0].order_quantity_max = "0.01".parse().unwrap(),
+                "order_quantity_max is below",
+            ),
+            (
+                |p| p.instruments[0].volatility_max = Bps::new(0).unwrap(),
+                "volatility_max",
             ),
             (|p| p.instruments[0].collar = Bps::new(0).unwrap(), "collar"),
             (

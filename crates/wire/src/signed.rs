@@ -5,7 +5,9 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use portcullis_domain::Hash;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::codec;
 use crate::messages::Signable;
@@ -119,6 +121,13 @@ impl Verifying {
 }
 
 impl<T: Signable> Signed<T> {
+    /// SHA-256 of what the signature is over: kind and content, so that two persons can speak of
+    /// exactly the same.
+    #[must_use]
+    pub fn digest(&self) -> Hash {
+        Hash(Sha256::digest(signed_bytes::<T>(&self.content)).into())
+    }
+
     /// The content without a look at the signature: for reading a record without its author's key,
     /// trusted for nothing.
     ///

@@ -12,9 +12,9 @@ use portcullis_domain::{Book, Fill, Order, PrincipalName, Span, Symbol};
 
 use crate::Signed;
 use crate::messages::{
-    Checkpoint, Decision, ExecutionReport, ExecutionStatus, Heartbeat, Kill, Message, Notice,
-    Permit, PermitTaken, Proposal, Receipt, ServiceStatus, SignRequest, SignResponse,
-    SignatureRecord, Trade, Verdict,
+    Checkpoint, Closes, Decision, ExecutionReport, ExecutionStatus, Heartbeat, Kill, Message,
+    Notice, Permit, PermitTaken, Proposal, Receipt, RiskCommand, RiskStatus, ServiceStatus,
+    SignRequest, SignResponse, SignatureRecord, Trade, Verdict,
 };
 use crate::principal::{
     Audit, Brain, Execution, MarketData, Operator, Principal, RiskGuard, Role, Signer, Strategy,
@@ -219,6 +219,10 @@ subjects! {
     KILL: Operator => Signed<Kill>, "ops.kill",
         to [RiskGuard, Execution, Signer], enclosed for [], Core, Sealed, None, Span::from_secs(60);
 
+    /// An operator commands risk-guard: halts, breakers, limits, approvals.
+    RISK_COMMAND: Operator => Signed<RiskCommand>, "ops.risk",
+        to [RiskGuard], enclosed for [], Core, Sealed, None, Span::from_secs(60);
+
     /// Risk-guard's licence to trade: older than 1 s means no new order, older than 5 s means
     /// cancel everything.
     HEARTBEAT: RiskGuard => Heartbeat, "evt.risk-guard.heartbeat",
@@ -269,6 +273,9 @@ subjects! {
     /// How risk-guard is, once a second.
     RISK_GUARD_STATUS: RiskGuard => ServiceStatus, "evt.risk-guard.status",
         to [Operator], enclosed for [], Core, Sealed, None, LIVE;
+    /// Limits and what is used of them, breakers and halts, once a second.
+    RISK_STATUS: RiskGuard => RiskStatus, "evt.risk-guard.risk",
+        to [Operator], enclosed for [], Core, Confidential, None, LIVE;
     /// How the signer is, once a second.
     SIGNER_STATUS: Signer => ServiceStatus, "evt.signer.status",
         to [Operator], enclosed for [], Core, Sealed, None, LIVE;
@@ -288,6 +295,9 @@ subjects! {
     /// Trades at the venue.
     TRADE: MarketData => Trade, "data.bybit.*.trade",
         to [RiskGuard, Execution, Strategy], enclosed for [], Core, Sealed, Symbol, LIVE;
+    /// The closes of the last half hour, once a second.
+    CLOSES: MarketData => Closes, "data.bybit.*.closes",
+        to [RiskGuard], enclosed for [], Core, Sealed, Symbol, LIVE;
 }
 
 #[cfg(test)]
@@ -347,7 +357,10 @@ mod tests {
             .iter()
             .filter(|row| row.protection == Protection::Confidential);
         let patterns: BTreeSet<_> = confidential.map(|row| row.pattern).collect();
-        assert_eq!(patterns, BTreeSet::from(["evt.execution.status"]));
+        assert_eq!(
+            patterns,
+            BTreeSet::from(["evt.execution.status", "evt.risk-guard.risk"])
+        );
     }
 
     #[test]

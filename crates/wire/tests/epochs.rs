@@ -204,6 +204,11 @@ fn status() -> ExecutionStatus {
         orders_open: 0,
         orders_unknown: 0,
         fills: 0,
+        equity: Some(portcullis_domain::Usd::ZERO),
+        drawdown: portcullis_domain::Usd::ZERO,
+        losses: vec![],
+        network: Default::default(),
+        signer: Default::default(),
     }
 }
 
@@ -271,6 +276,7 @@ fn heartbeat(keys: KeyRing) -> Result<Sealed, SealError> {
     let beat = Heartbeat {
         kill: KillState::Armed,
         policy: Hash([7; 32]),
+        posture: portcullis_domain::Posture::Normal,
     };
     let mut sealer = Sealer::new(realm(), name("risk-guard"), 1, keys);
     sealer.seal(
@@ -334,6 +340,7 @@ fn a_heartbeat_that_its_author_did_not_sign_takes_no_place() {
     let beat = Heartbeat {
         kill: KillState::Armed,
         policy: Hash([7; 32]),
+        posture: portcullis_domain::Posture::Normal,
     };
     let seal = |mut sealer: Sealer, number: u8| {
         let context = Context::first(NOW, EnvelopeId([number; 16]));

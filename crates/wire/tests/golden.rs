@@ -14,13 +14,14 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use portcullis_domain::{
-    Book, Bps, EnvelopeId, Exposure, Fill, Hash, KillCause, KillState, Level, Order, OrderId,
-    OrderStatus, PrincipalName, Reason, RiskProfile, Side, StrategyId, Symbol, TimeInForce,
-    Timestamp, Usd, Venue,
+    Book, Bps, Check, EnvelopeId, Exposure, Fill, Hash, KillCause, KillState, Level, Measure,
+    Order, OrderId, OrderStatus, PrincipalName, Reason, RiskProfile, Rule, Scope, Side, StrategyId,
+    Symbol, TimeInForce, Timestamp, Unit, Usd, Venue,
 };
 use portcullis_wire::messages::{
-    Checkpoint, Decision, ExecutionReport, ExecutionStatus, Heartbeat, Kill, Message, Notice,
-    Outcome, Permit, Proposal, Receipt, SignAction, SignRequest, SignResponse, Size,
+    Checkpoint, Closes, Decision, ExecutionReport, ExecutionStatus, Heartbeat, Kill, Message,
+    Notice, Outcome, Permit, Proposal, Receipt, RiskAction, RiskCommand, SignAction, SignRequest,
+    SignResponse, Size, Verdict,
 };
 use portcullis_wire::principal::{Principal, Role};
 use portcullis_wire::subjects::{self, Protection, Subject};
@@ -213,6 +214,8 @@ fn vectors() -> Vec<Vector> {
     let permit = Permit {
         order: inner,
         policy: Hash([0x77; 32]),
+        worst_price: Some("0.4323".parse().unwrap()),
+        generation: 3,
     };
     maker.add(
         "permit around the order",
@@ -281,8 +284,65 @@ fn vectors() -> Vec<Vector> {
     let beat = Heartbeat {
         kill: KillState::RecoveryPending,
         policy: Hash([0; 32]),
+        posture: portcullis_domain::Posture::Normal,
     };
     maker.add("heartbeat", "", &subjects::HEARTBEAT, None, &beat);
+    let command = RiskCommand {
+        realm: realm(),
+        operator: name("operator-dev"),
+        action: RiskAction::SetLimit {
+            rule: Rule::OrderNotional,
+            scope: Scope::Instrument(symbol),
+            value: "100".parse().unwrap(),
+        },
+        reason: Text::new("drill").unwrap(),
+        at: NOW,
+    };
+    maker.add(
+        "risk command, signed",
+        "risk-command",
+        &subjects::RISK_COMMAND,
+        None,
+        &signer.sign(&command).unwrap(),
+    );
+    let verdict = Verdict {
+        order_frame: vec![1, 2, 3],
+        order: OrderId([4; 16]),
+        outcome: Outcome::Refused(Reason::OrderNotional),
+        checks: vec![
+            Check {
+                rule: Rule::KillSwitch,
+                measure: None,
+            },
+            Check {
+                rule: Rule::OrderNotional,
+                measure: Some(Measure {
+                    unit: Unit::Usd,
+                    limit: "100".parse().unwrap(),
+                    used: "100.01".parse().unwrap(),
+                }),
+            },
+        ],
+    };
+    maker.add(
+        "verdict with the rules it met",
+        "",
+        &subjects::VERDICT,
+        Some("sample"),
+        &verdict,
+    );
+    let closes = Closes {
+        symbol,
+        minute: 29_833_333,
+        closes: vec!["0.5".parse().unwrap(), "0.5001".parse().unwrap()],
+    };
+    maker.add(
+        "closes",
+        "",
+        &subjects::CLOSES,
+        Some(symbol.as_str()),
+        &closes,
+    );
     let decision = Decision {
         proposal: vec![1, 2, 3],
         order: OrderId([4; 16]),
@@ -394,12 +454,20 @@ fn vectors() -> Vec<Vector> {
             position: Exposure::FLAT,
             open_buy: Some("1".parse().unwrap()),
             open_sell: None,
+            orders_open: 2,
+            highest_buy: Some("0.4321".parse().unwrap()),
+            lowest_sell: None,
         }],
         positions: Vec::new(),
         orders: Vec::new(),
         orders_open: 0,
         orders_unknown: 128,
         fills: 65_536,
+        equity: Some(portcullis_domain::Usd::ZERO),
+        drawdown: portcullis_domain::Usd::ZERO,
+        losses: vec![],
+        network: Default::default(),
+        signer: Default::default(),
     };
     maker.add(
         "execution status",

@@ -160,6 +160,7 @@ fn a_seal_of_another_role_does_not_count() {
     let beat = Heartbeat {
         kill: KillState::Armed,
         policy: Hash([0; 32]),
+        posture: portcullis_domain::Posture::Normal,
     };
     let context = Context::first(NOW, EnvelopeId([1; 16]));
     let sealed = sealer.seal(&HEARTBEAT, None, &beat, context).unwrap();

@@ -2,14 +2,11 @@
 
 use anyhow::{Context as _, Result};
 use portcullis_domain::{
-    Book, Bps, Exposure, Hash, Instrument, KillState, Level, Order, OrderId, Span, Symbol,
-    Timestamp, Usd,
+    Book, Exposure, Hash, KillState, Level, Order, OrderId, Span, Symbol, Timestamp, Usd,
 };
-use portcullis_testkit::World;
 use portcullis_testkit::seals::{self, NOW};
-use portcullis_wire::messages::{
-    ExecutionStatus, InstrumentPolicy, Outcome, RiskPolicy, StrategyExposure,
-};
+use portcullis_testkit::{World, policies};
+use portcullis_wire::messages::{ExecutionStatus, InstrumentPolicy, Outcome, StrategyExposure};
 use portcullis_wire::subjects::{BOOK, EXECUTION_STATUS, ORDER};
 use risk_guard_core::{Input, RiskGuard, Settings};
 
@@ -110,26 +107,12 @@ fn order(number: u64, now: Timestamp) -> Result<Order> {
 }
 
 fn settings() -> Result<Settings> {
-    let instrument = Instrument {
-        symbol: Symbol::new("XRPUSDT")?,
-        tick_size: "0.0001".parse()?,
-        quantity_step: "0.1".parse()?,
-        quantity_min: "0.1".parse()?,
-        quantity_max: "100000".parse()?,
-        notional_min: "5".parse()?,
-    };
     Ok(Settings {
-        policy: RiskPolicy {
-            instruments: vec![InstrumentPolicy {
-                instrument,
-                order_notional_max: "200".parse()?,
-                position_notional_max: "100000000".parse()?,
-                collar: Bps::new(100)?,
-            }],
-            book_age_ms_max: 1_000,
-            orders_open_max: 100_000,
-            daily_loss_max: "100".parse()?,
-        },
+        policy: policies::policy(vec![InstrumentPolicy {
+            order_notional_max: "200".parse()?,
+            position_notional_max: "100000000".parse()?,
+            ..policies::wide(policies::xrp())
+        }]),
         policy_hash: Hash([7; 32]),
         strategies: ["sample".parse()?].into(),
         orders_per_second_max: 1_000_000,
@@ -155,11 +138,19 @@ fn status(symbol: Symbol) -> Result<ExecutionStatus> {
             position: Exposure::FLAT,
             open_buy: None,
             open_sell: None,
+            orders_open: 0,
+            highest_buy: None,
+            lowest_sell: None,
         }],
         positions: Vec::new(),
         orders: Vec::new(),
         orders_open: 0,
         orders_unknown: 0,
         fills: 0,
+        equity: Some(portcullis_domain::Usd::ZERO),
+        drawdown: portcullis_domain::Usd::ZERO,
+        losses: vec![],
+        network: Default::default(),
+        signer: Default::default(),
     })
 }

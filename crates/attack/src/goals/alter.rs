@@ -203,7 +203,16 @@ fn after_the_judgement(scene: &mut Scene<'_>, part: Part) -> Result<Refused> {
 /// Risk-guard's true seal around brain's order with something else in it.
 fn inside_a_permit(scene: &mut Scene<'_>, what: &str, order: Vec<u8>) -> Result<Refused> {
     let policy = scene.stage.policy_hash;
-    let sealed = scene.thief.seal(&PERMIT, None, &Permit { order, policy })?;
+    let sealed = scene.thief.seal(
+        &PERMIT,
+        None,
+        &Permit {
+            order,
+            policy,
+            worst_price: None,
+            generation: 0,
+        },
+    )?;
     scene.took("risk-guard");
     let mark = scene.stage.mark()?;
     scene.thief.send(&sealed)?;

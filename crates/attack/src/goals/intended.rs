@@ -123,6 +123,8 @@ pub fn permit_in_its_place(
     let permit = Permit {
         order: frame,
         policy,
+        worst_price: None,
+        generation: 0,
     };
     let sealed = scene.thief.seal(&PERMIT, None, &permit)?;
     scene.thief.send(&sealed)?;

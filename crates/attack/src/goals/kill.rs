@@ -166,7 +166,16 @@ fn permit(scene: &mut Scene<'_>) -> Result<Refused> {
     })?;
     let order = frame.context("brain goes on ordering when it hears that all is well")?;
     let policy = scene.stage.policy_hash;
-    let sealed = scene.thief.seal(&PERMIT, None, &Permit { order, policy })?;
+    let sealed = scene.thief.seal(
+        &PERMIT,
+        None,
+        &Permit {
+            order,
+            policy,
+            worst_price: None,
+            generation: 0,
+        },
+    )?;
     let mark = scene.stage.mark()?;
     scene.thief.send(&sealed)?;
     let way = "say armed, and permit an order after the kill";

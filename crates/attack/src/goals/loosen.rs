@@ -138,6 +138,11 @@ fn flat(scene: &Scene<'_>) -> ExecutionStatus {
         orders_open: 0,
         orders_unknown: 0,
         fills: 0,
+        equity: Some(portcullis_domain::Usd::ZERO),
+        drawdown: portcullis_domain::Usd::ZERO,
+        losses: vec![],
+        network: Default::default(),
+        signer: Default::default(),
     }
 }
 

@@ -215,9 +215,16 @@ fn permit_of(team: &mut Team<'_>, order: &Order, policy: Hash) -> Result<Sealed>
 }
 
 fn permit_around(team: &mut Team<'_>, order: Vec<u8>, policy: Hash) -> Result<Sealed> {
-    let sealed = team
-        .thief("risk-guard")?
-        .seal(&PERMIT, None, &Permit { order, policy })?;
+    let sealed = team.thief("risk-guard")?.seal(
+        &PERMIT,
+        None,
+        &Permit {
+            order,
+            policy,
+            worst_price: None,
+            generation: 0,
+        },
+    )?;
     team.took("risk-guard");
     Ok(sealed)
 }

@@ -63,7 +63,16 @@ fn permit_again(scene: &mut Scene<'_>) -> Result<Refused> {
         std::thread::park_timeout(std::time::Duration::from_millis(50));
     }
     let policy = scene.stage.policy_hash;
-    let sealed = scene.thief.seal(&PERMIT, None, &Permit { order, policy })?;
+    let sealed = scene.thief.seal(
+        &PERMIT,
+        None,
+        &Permit {
+            order,
+            policy,
+            worst_price: None,
+            generation: 0,
+        },
+    )?;
     scene.took("risk-guard");
     let mark = scene.stage.mark()?;
     scene.thief.send(&sealed)?;

@@ -52,7 +52,16 @@ pub fn unsealed_by_brain(scene: &mut Scene<'_>, quantity: &str) -> Result<Refuse
     let subject = &portcullis_wire::subjects::ORDER;
     let order = scene.thief.seal_as(brain, subject, None, &order)?.frame;
     let policy = scene.stage.policy_hash;
-    let permit = scene.thief.seal(&PERMIT, None, &Permit { order, policy })?;
+    let permit = scene.thief.seal(
+        &PERMIT,
+        None,
+        &Permit {
+            order,
+            policy,
+            worst_price: None,
+            generation: 0,
+        },
+    )?;
     scene.took("risk-guard");
     let mark = scene.stage.mark()?;
     scene.thief.send(&permit)?;

@@ -401,7 +401,17 @@ pub fn forged_permit(stage: &mut Stage, quantity: &str) -> Result<Sealed> {
 /// When it cannot be sealed.
 pub fn permit_around(stage: &Stage, order: Vec<u8>) -> Result<Sealed> {
     let policy = stage.policy_hash;
-    forge("risk-guard", &PERMIT, None, &Permit { order, policy })
+    forge(
+        "risk-guard",
+        &PERMIT,
+        None,
+        &Permit {
+            order,
+            policy,
+            worst_price: None,
+            generation: 0,
+        },
+    )
 }
 
 /// A request to sign, with seals of made-up keys.
@@ -431,6 +441,7 @@ pub const fn armed(stage: &Stage) -> Heartbeat {
     Heartbeat {
         kill: portcullis_domain::KillState::Armed,
         policy: stage.policy_hash,
+        posture: portcullis_domain::Posture::Normal,
     }
 }
 

@@ -79,7 +79,11 @@ impl Known {
         if self.beat.is_some_and(|last| issued_at < last.issued_at) {
             return false;
         }
-        let Heartbeat { kill, policy } = *beat.message();
+        let Heartbeat {
+            kill,
+            policy,
+            posture: _,
+        } = *beat.message();
         self.beat = Some(Beat {
             kill,
             policy,

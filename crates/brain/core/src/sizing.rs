@@ -92,22 +92,19 @@ fn reason(error: InstrumentError) -> Reason {
 #[cfg(test)]
 mod tests {
     use portcullis_domain::{Symbol, TimeInForce};
+    use portcullis_testkit::policies;
 
     use super::*;
 
     fn limits() -> InstrumentPolicy {
         InstrumentPolicy {
-            instrument: Instrument {
-                symbol: Symbol::new("XRPUSDT").unwrap(),
+            collar: Bps::new(150).unwrap(),
+            ..policies::wide(Instrument {
                 tick_size: "0.01".parse().unwrap(),
-                quantity_step: "0.1".parse().unwrap(),
                 quantity_min: "0.2".parse().unwrap(),
                 quantity_max: "1000".parse().unwrap(),
-                notional_min: "5".parse().unwrap(),
-            },
-            order_notional_max: "1000".parse().unwrap(),
-            position_notional_max: "1000".parse().unwrap(),
-            collar: Bps::new(150).unwrap(),
+                ..policies::xrp()
+            })
         }
     }
 

@@ -239,6 +239,11 @@ mod tests {
             orders_open,
             orders_unknown: 0,
             fills: 0,
+            equity: Some(portcullis_domain::Usd::ZERO),
+            drawdown: portcullis_domain::Usd::ZERO,
+            losses: vec![],
+            network: Default::default(),
+            signer: Default::default(),
         }
     }
 

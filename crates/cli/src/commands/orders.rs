@@ -170,6 +170,11 @@ mod tests {
             orders_open: 3,
             orders_unknown: 1,
             fills: 0,
+            equity: Some(portcullis_domain::Usd::ZERO),
+            drawdown: portcullis_domain::Usd::ZERO,
+            losses: vec![],
+            network: Default::default(),
+            signer: Default::default(),
         }
     }
 

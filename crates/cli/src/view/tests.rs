@@ -49,6 +49,11 @@ pub fn execution_status(kill: KillState, loss: &str) -> ExecutionStatus {
         orders_open: 0,
         orders_unknown: 0,
         fills: 0,
+        equity: Some(portcullis_domain::Usd::ZERO),
+        drawdown: portcullis_domain::Usd::ZERO,
+        losses: vec![],
+        network: Default::default(),
+        signer: Default::default(),
     }
 }
 

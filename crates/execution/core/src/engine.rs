@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use portcullis_domain::{Hash, KillState, OrderId, Span, Timestamp, Usd};
 use portcullis_wire::agreement::Agreement;
-use portcullis_wire::messages::{ExecutionStatus, Heartbeat, OpenOrder};
+use portcullis_wire::messages::{ExecutionStatus, Heartbeat, OpenOrder, Tally};
 use portcullis_wire::principal::Role;
 
 use crate::hard_limits::daily_loss_max;
@@ -230,6 +230,11 @@ impl Execution {
             orders_open: self.orders.live_count(),
             orders_unknown: self.orders.doubtful_count(),
             fills: self.ledger.fills(),
+            equity: Some(portcullis_domain::Usd::ZERO),
+            drawdown: portcullis_domain::Usd::ZERO,
+            losses: Vec::new(),
+            network: Tally::default(),
+            signer: Tally::default(),
         })
     }
 }

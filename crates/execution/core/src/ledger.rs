@@ -224,6 +224,9 @@ impl Ledger {
                 position: share.position,
                 open_buy: share.open_buy.size(),
                 open_sell: share.open_sell.size(),
+                orders_open: 0,
+                highest_buy: None,
+                lowest_sell: None,
             })
             .collect()
     }

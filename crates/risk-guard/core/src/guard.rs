@@ -154,6 +154,7 @@ impl RiskGuard {
         Heartbeat {
             kill: self.kill,
             policy: self.policy_hash,
+            posture: portcullis_domain::Posture::Normal,
         }
     }
 
@@ -258,11 +259,14 @@ impl RiskGuard {
         let permit = answer.ok().map(|()| Permit {
             order: order.frame().into(),
             policy: self.policy_hash,
+            worst_price: None,
+            generation: 0,
         });
         let verdict = Verdict {
             order_frame: order.frame().into(),
             order: order.message().id,
             outcome,
+            checks: Vec::new(),
         };
         Judgement {
             order,

@@ -17,6 +17,7 @@ const TIMEOUT: Duration = Duration::from_millis(5_500);
 fn heartbeat() -> Heartbeat {
     Heartbeat {
         kill: KillState::Armed,
+        posture: portcullis_domain::Posture::Normal,
         policy: Hash([7; 32]),
     }
 }

@@ -16,7 +16,7 @@ use portcullis_testkit::bus::{BusServer, wait_until};
 use portcullis_wire::messages::Kill;
 use portcullis_wire::principal::{Brain, Execution, Operator, Principal, RiskGuard};
 use portcullis_wire::subjects::KILL;
-use portcullis_wire::{Realm, Received, Text, kill};
+use portcullis_wire::{Realm, Received, Text, command};
 use toml::Value;
 
 const ALICE: &str = "operator-alice";
@@ -68,7 +68,7 @@ async fn stopped<P: Principal>(
     let raw = recv(inbox).await;
     let command = reader.open(&KILL, &raw).map(Received::either).unwrap();
     let keys = reader.identity().trust.operator_keys();
-    kill::verify(&command, identity.realm, &keys)
+    command::verify(&command, identity.realm, &keys)
         .map(|kill| kill.operator)
         .map_err(|refusal| refusal.code())
 }

@@ -50,6 +50,7 @@ fn heartbeat(number: u64) -> Heartbeat {
     Heartbeat {
         kill: KillState::Armed,
         policy: Hash(policy),
+        posture: portcullis_domain::Posture::Normal,
     }
 }
 
@@ -74,6 +75,11 @@ fn status(number: u64) -> ExecutionStatus {
         orders_open: number,
         orders_unknown: 0,
         fills: 0,
+        equity: Some(portcullis_domain::Usd::ZERO),
+        drawdown: portcullis_domain::Usd::ZERO,
+        losses: vec![],
+        network: Default::default(),
+        signer: Default::default(),
     }
 }
 

@@ -16,6 +16,7 @@ use portcullis_wire::{Received, Text};
 fn heartbeat(number: u8) -> Heartbeat {
     Heartbeat {
         kill: KillState::Armed,
+        posture: portcullis_domain::Posture::Normal,
         policy: portcullis_domain::Hash([number; 32]),
     }
 }

@@ -9,11 +9,11 @@ use portcullis_domain::{
     Hash, KillCause, KillState, Order, OrderId, Reason, Span, TIME_REVERSAL_MAX, Timestamp, Venue,
 };
 use portcullis_venue::bybit::{Action, Authority, RECV_WINDOW_MS, request_of, signed_text};
-use portcullis_wire::kill::OperatorKeys;
+use portcullis_wire::command::OperatorKeys;
 use portcullis_wire::messages::{
     Heartbeat, Kill, Notice, Outcome, SignAction, SignRequest, SignatureRecord,
 };
-use portcullis_wire::{Realm, Received, Signed, Text, Verified, codec, kill};
+use portcullis_wire::{Realm, Received, Signed, Text, Verified, codec, command};
 use sha2::{Digest, Sha256};
 
 use crate::ledger::{Ledger, Record, Standing};
@@ -139,7 +139,7 @@ impl Engine {
     }
 
     fn killed(&mut self, command: &Verified<Signed<Kill>>) -> Effects {
-        match kill::verify(command, self.config.realm, &self.config.operators) {
+        match command::verify(command, self.config.realm, &self.config.operators) {
             Ok(kill) => {
                 let detail = Text::lossy(&format!("{}: {}", kill.operator, kill.reason));
                 // Pulled again, the latch tries its disk again, if that failed before.

@@ -211,6 +211,7 @@ fn a_heartbeat_that_was_late_prolongs_nothing() {
     let beat = Heartbeat {
         kill: KillState::Armed,
         policy: POLICY,
+        posture: portcullis_domain::Posture::Normal,
     };
     let sealed = desk.world.seal(desk.now, &HEARTBEAT, None, &beat);
     desk.wait(Span(1_000_001));
@@ -232,6 +233,7 @@ fn a_heartbeat_that_was_overtaken_does_not_arm_again() {
     let armed = Heartbeat {
         kill: KillState::Armed,
         policy: POLICY,
+        posture: portcullis_domain::Posture::Normal,
     };
     let overtaken = desk.world.seal(desk.now, &HEARTBEAT, None, &armed);
     desk.beat(KillState::Triggered, POLICY);

@@ -171,6 +171,7 @@ fn a_clock_that_goes_back_stops_the_signer() {
         let beat = Heartbeat {
             kill: KillState::Armed,
             policy: POLICY,
+            posture: portcullis_domain::Posture::Normal,
         };
         let beat = desk
             .world

@@ -181,6 +181,8 @@ impl Stage {
         let permit = Permit {
             order: sealed.frame,
             policy: POLICY,
+            worst_price: None,
+            generation: 0,
         };
         let permit = self
             .guard
@@ -240,6 +242,7 @@ async fn beat(guard: Client<RiskGuard>) {
         let beat = Heartbeat {
             kill: KillState::Armed,
             policy: POLICY,
+            posture: portcullis_domain::Posture::Normal,
         };
         // A bus that is away for a moment is the next beat's business.
         let _ = guard.publish(&HEARTBEAT, None, &beat, None, None);

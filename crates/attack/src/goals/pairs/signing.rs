@@ -41,6 +41,8 @@ pub(super) fn without_a_permit(team: &mut Team<'_>) -> Result<Outcome> {
     let permit = Permit {
         order: sealed.frame,
         policy: team.stage.policy_hash,
+        worst_price: None,
+        generation: 0,
     };
     let permit = team
         .thief("execution")?
@@ -185,6 +187,8 @@ pub(super) fn without_the_venues_key(team: &mut Team<'_>) -> Result<Outcome> {
     let permit = Permit {
         order: sealed.frame,
         policy: team.stage.policy_hash,
+        worst_price: None,
+        generation: 0,
     };
     let permit = team
         .thief("signer")?

@@ -74,6 +74,7 @@ fn a_heartbeat_that_was_overtaken_says_nothing_of_the_policy() {
     let late = Heartbeat {
         kill: KillState::Armed,
         policy: OTHER,
+        posture: portcullis_domain::Posture::Normal,
     };
     let late = scene.world.verified(ME, scene.now, &HEARTBEAT, None, &late);
     scene.wait(10);

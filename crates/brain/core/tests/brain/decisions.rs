@@ -351,6 +351,7 @@ fn late_news_does_not_replace_newer_news() {
         .verified(ME, now, &BOOK, Some("XRPUSDT"), &book("0.8", "0.9", now));
     let armed = portcullis_wire::messages::Heartbeat {
         kill: KillState::Armed,
+        posture: portcullis_domain::Posture::Normal,
         policy: POLICY,
     };
     let subject = &portcullis_wire::subjects::HEARTBEAT;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use brain_core::{Brain, Decided, Effects, Input, Settings, Strategy};
 use portcullis_domain::{
-    Book, Bps, Exposure, Hash, Instrument, KillState, Level, Order, OrderStatus, Quantity, Reason,
-    RiskProfile, Side, Span, StrategyId, Symbol, TimeInForce, Timestamp, Usd,
+    Book, Exposure, Hash, KillState, Level, Order, OrderStatus, Quantity, Reason, RiskProfile,
+    Side, Span, StrategyId, Symbol, TimeInForce, Timestamp, Usd,
 };
-use portcullis_testkit::World;
 use portcullis_testkit::seals::NOW;
+use portcullis_testkit::{World, policies};
 use portcullis_wire::messages::{
     ExecutionReport, ExecutionStatus, Heartbeat, InstrumentPolicy, Outcome, Proposal, RiskPolicy,
     Size, StrategyExposure, Verdict,
@@ -31,17 +31,9 @@ pub fn sample() -> StrategyId {
 /// BTCUSDT. The strategy `other` has a key and is not registered.
 pub fn settings() -> Settings {
     let listed = |symbol: &str| InstrumentPolicy {
-        instrument: Instrument {
-            symbol: Symbol::new(symbol).unwrap(),
-            tick_size: "0.0001".parse().unwrap(),
-            quantity_step: "0.1".parse().unwrap(),
-            quantity_min: "0.1".parse().unwrap(),
-            quantity_max: "100000".parse().unwrap(),
-            notional_min: "5".parse().unwrap(),
-        },
         order_notional_max: "1000".parse().unwrap(),
         position_notional_max: "5000".parse().unwrap(),
-        collar: Bps::new(100).unwrap(),
+        ..policies::wide(policies::like_xrp(symbol))
     };
     let strategy = Strategy {
         instruments: BTreeSet::from([symbol()]),
@@ -52,10 +44,9 @@ pub fn settings() -> Settings {
     };
     Settings {
         policy: RiskPolicy {
-            instruments: vec![listed("XRPUSDT"), listed("BTCUSDT")],
-            book_age_ms_max: 1_000,
             orders_open_max: 50,
             daily_loss_max: "100".parse().unwrap(),
+            ..policies::policy(vec![listed("XRPUSDT"), listed("BTCUSDT")])
         },
         policy_hash: POLICY,
         strategies: BTreeMap::from([(sample(), strategy)]),
@@ -111,7 +102,11 @@ impl Scene {
     }
 
     pub fn heartbeat(&mut self, kill: KillState, policy: Hash) -> Effects {
-        let beat = Heartbeat { kill, policy };
+        let beat = Heartbeat {
+            kill,
+            policy,
+            posture: portcullis_domain::Posture::Normal,
+        };
         let beat = self.world.verified(ME, self.now, &HEARTBEAT, None, &beat);
         self.step(Input::Heartbeat(beat))
     }
@@ -147,6 +142,7 @@ impl Scene {
             order_frame: vec![],
             order: order.id,
             outcome,
+            checks: vec![],
         };
         let verdict = self
             .world
@@ -222,6 +218,9 @@ pub fn status(row: Option<(&str, Option<&str>, Option<&str>)>) -> ExecutionStatu
         position: position.parse::<Exposure>().unwrap(),
         open_buy: buy.map(quantity),
         open_sell: sell.map(quantity),
+        orders_open: 0,
+        highest_buy: None,
+        lowest_sell: None,
     });
     ExecutionStatus {
         kill: KillState::Armed,
@@ -237,5 +236,10 @@ pub fn status(row: Option<(&str, Option<&str>, Option<&str>)>) -> ExecutionStatu
         orders_open: 0,
         orders_unknown: 0,
         fills: 0,
+        equity: Some(portcullis_domain::Usd::ZERO),
+        drawdown: portcullis_domain::Usd::ZERO,
+        losses: vec![],
+        network: Default::default(),
+        signer: Default::default(),
     }
 }

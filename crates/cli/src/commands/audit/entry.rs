@@ -10,7 +10,7 @@ use portcullis_wire::subjects::{
     DECISION, FILL, PERMIT_TAKEN, REPORT, Row, SIGNED, Subject, VERDICT,
 };
 
-use crate::view::{cause_words, short};
+use crate::view::{cause_words, outcome_words, short};
 
 /// What an entry says, on one line.
 pub fn describe(entry: &OwnedEntry) -> String {
@@ -191,6 +191,20 @@ fn describe_notice(notice: &Notice) -> String {
         Notice::Policy { service, runs, own } => {
             format!("{service} runs risk policy {runs}, not {own}")
         }
+        Notice::Breaker {
+            breaker,
+            from,
+            to,
+            detail,
+            ..
+        } => format!("circuit breaker {breaker} {from} to {to}: {detail}"),
+        Notice::Posture { from, to, detail } => format!("posture {from} to {to}: {detail}"),
+        Notice::Commanded {
+            operator,
+            outcome,
+            detail,
+            ..
+        } => format!("{operator}: {detail}: {}", outcome_words(*outcome)),
         Notice::Warning { detail } => format!("warning: {detail}"),
     }
 }

@@ -184,6 +184,11 @@ mod tests {
             orders_open: 0,
             orders_unknown: 0,
             fills: 0,
+            equity: Some(portcullis_domain::Usd::ZERO),
+            drawdown: portcullis_domain::Usd::ZERO,
+            losses: vec![],
+            network: Default::default(),
+            signer: Default::default(),
         }
     }
 

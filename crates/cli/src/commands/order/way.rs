@@ -253,6 +253,7 @@ mod tests {
             order_frame: vec![],
             order: ORDER,
             outcome,
+            checks: vec![],
         }
     }
 

@@ -23,6 +23,7 @@ fn guard_runs(bench: &mut Bench, policy: Hash) -> Vec<Effect> {
     let beat = Heartbeat {
         kill: KillState::Armed,
         policy,
+        posture: portcullis_domain::Posture::Normal,
     };
     let beat = bench
         .world
@@ -97,6 +98,7 @@ fn a_heartbeat_that_was_overtaken_licenses_nothing() {
     let armed = Heartbeat {
         kill: KillState::Armed,
         policy: POLICY,
+        posture: portcullis_domain::Posture::Normal,
     };
     let armed = bench
         .world

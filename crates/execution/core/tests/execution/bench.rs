@@ -103,6 +103,7 @@ impl Bench {
         let beat = Heartbeat {
             kill: KillState::Armed,
             policy: POLICY,
+            posture: portcullis_domain::Posture::Normal,
         };
         let beat = self
             .world

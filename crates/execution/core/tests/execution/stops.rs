@@ -35,6 +35,7 @@ fn refuses_a_permit_when_it_may_not_trade() {
                 let beat = Heartbeat {
                     kill: KillState::Triggered,
                     policy: POLICY,
+                    posture: portcullis_domain::Posture::Normal,
                 };
                 let beat = bench
                     .world
@@ -49,6 +50,7 @@ fn refuses_a_permit_when_it_may_not_trade() {
                 let beat = Heartbeat {
                     kill: KillState::Armed,
                     policy: Hash([1; 32]),
+                    posture: portcullis_domain::Posture::Normal,
                 };
                 let beat = bench
                     .world

@@ -14,26 +14,14 @@ pub fn check(
 
 #[cfg(test)]
 mod tests {
-    use portcullis_domain::{Bps, Instrument};
+    use portcullis_testkit::policies;
 
     use super::*;
 
     #[test]
     fn only_what_is_listed_passes() {
         let symbol = Symbol::new("XRPUSDT").unwrap();
-        let limits = InstrumentPolicy {
-            instrument: Instrument {
-                symbol,
-                tick_size: "0.0001".parse().unwrap(),
-                quantity_step: "0.1".parse().unwrap(),
-                quantity_min: "0.1".parse().unwrap(),
-                quantity_max: "1000".parse().unwrap(),
-                notional_min: "5".parse().unwrap(),
-            },
-            order_notional_max: "100".parse().unwrap(),
-            position_notional_max: "200".parse().unwrap(),
-            collar: Bps::new(50).unwrap(),
-        };
+        let limits = policies::wide(policies::xrp());
         let allowed = BTreeMap::from([(symbol, limits.clone())]);
         assert_eq!(check(&allowed, symbol), Ok(&limits));
         for other in ["BTCUSDT", "xrpusdt", "XRPUSDT.P"] {

@@ -253,6 +253,7 @@ fn the_heartbeat_carries_the_switch_and_the_policy_and_comes_at_once_on_a_kill()
         Some(Heartbeat {
             kill,
             policy: POLICY,
+            posture: portcullis_domain::Posture::Normal,
         })
     };
     assert_eq!(scene.step(Input::Tick).heartbeat, beat(KillState::Armed));
@@ -309,6 +310,9 @@ fn late_news_does_not_replace_newer_news() {
         position: Exposure::FLAT,
         open_buy: None,
         open_sell: None,
+        orders_open: 0,
+        highest_buy: None,
+        lowest_sell: None,
     });
     let old = scene.world.verified(ME, now, &EXECUTION_STATUS, None, &old);
     let old_book = crate::scene::book("0.9999", "1.0001", now);

@@ -178,6 +178,9 @@ impl Simulation {
             position: self.position,
             open_buy: sum(Side::Buy),
             open_sell: sum(Side::Sell),
+            orders_open: 0,
+            highest_buy: None,
+            lowest_sell: None,
         };
         let orders_open = self.open.len() as u64;
         ExecutionStatus {

@@ -1,11 +1,11 @@
 //! A guard with everything it needs to permit, in a world of real seals.
 
 use portcullis_domain::{
-    Book, Bps, Exposure, Hash, Instrument, KillState, Level, Order, OrderId, OrderStatus, Quantity,
-    Reason, Side, Span, Symbol, Timestamp, Usd,
+    Book, Exposure, Hash, KillState, Level, Order, OrderId, OrderStatus, Quantity, Reason, Side,
+    Span, Symbol, Timestamp, Usd,
 };
-use portcullis_testkit::World;
 use portcullis_testkit::seals::{self, NOW};
+use portcullis_testkit::{World, policies};
 use portcullis_wire::messages::{
     ExecutionReport, ExecutionStatus, InstrumentPolicy, Outcome, RiskPolicy, StrategyExposure,
 };
@@ -24,22 +24,13 @@ pub fn symbol() -> Symbol {
 pub fn settings() -> Settings {
     Settings {
         policy: RiskPolicy {
-            instruments: vec![InstrumentPolicy {
-                instrument: Instrument {
-                    symbol: symbol(),
-                    tick_size: "0.0001".parse().unwrap(),
-                    quantity_step: "0.1".parse().unwrap(),
-                    quantity_min: "0.1".parse().unwrap(),
-                    quantity_max: "100000".parse().unwrap(),
-                    notional_min: "5".parse().unwrap(),
-                },
-                order_notional_max: "200".parse().unwrap(),
-                position_notional_max: "500".parse().unwrap(),
-                collar: Bps::new(100).unwrap(),
-            }],
-            book_age_ms_max: 1_000,
             orders_open_max: 50,
             daily_loss_max: "100".parse().unwrap(),
+            ..policies::policy(vec![InstrumentPolicy {
+                order_notional_max: "200".parse().unwrap(),
+                position_notional_max: "500".parse().unwrap(),
+                ..policies::wide(policies::xrp())
+            }])
         },
         policy_hash: POLICY,
         strategies: ["sample".parse().unwrap()].into(),
@@ -180,6 +171,9 @@ pub fn status(rows: &[(&str, Option<&str>, Option<&str>)]) -> ExecutionStatus {
             position: position.parse::<Exposure>().unwrap(),
             open_buy: buy.map(quantity),
             open_sell: sell.map(quantity),
+            orders_open: 0,
+            highest_buy: None,
+            lowest_sell: None,
         });
     ExecutionStatus {
         kill: KillState::Armed,
@@ -195,6 +189,11 @@ pub fn status(rows: &[(&str, Option<&str>, Option<&str>)]) -> ExecutionStatus {
         orders_open: 0,
         orders_unknown: 0,
         fills: 0,
+        equity: Some(portcullis_domain::Usd::ZERO),
+        drawdown: portcullis_domain::Usd::ZERO,
+        losses: vec![],
+        network: Default::default(),
+        signer: Default::default(),
     }
 }
 

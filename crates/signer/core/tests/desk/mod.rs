@@ -54,7 +54,11 @@ impl Desk {
     }
 
     pub fn beat(&mut self, kill: KillState, policy: Hash) {
-        let beat = Heartbeat { kill, policy };
+        let beat = Heartbeat {
+            kill,
+            policy,
+            posture: portcullis_domain::Posture::Normal,
+        };
         let beat = self
             .world
             .verified("signer", self.now, &HEARTBEAT, None, &beat);

@@ -1,26 +1,44 @@
-//! The kill command: an operator's envelope around the operator's own signature.
+//! What an operator commands: an envelope around the operator's own signature.
 //!
 //! ```text
 //!  Verified<Signed<Kill>> ──▶ operator trusted? signature? same operator? this realm? ──▶ Kill
 //! ```
 //!
-//! Everybody who latches a kill switch asks here: three services that disagreed on whose command
-//! counts would stop one without the others.
+//! Everybody who obeys an operator asks here: three services that disagreed on whose command counts
+//! would stop one without the others.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use portcullis_domain::PrincipalName;
 
-use crate::messages::Kill;
+use crate::messages::{Kill, Signable};
 use crate::{Realm, Signed, SignedError, Verified, Verifying};
 
 /// The public keys of each operator that count: one, or two while it is exchanged.
 pub type OperatorKeys = BTreeMap<PrincipalName, Vec<Verifying>>;
 
-/// Why a kill command was not obeyed.
+/// Something that an operator signs for one deployment.
+pub trait Command: Signable {
+    /// Who says so.
+    fn operator(&self) -> PrincipalName;
+    /// The deployment that it is meant for.
+    fn realm(&self) -> Realm;
+}
+
+impl Command for Kill {
+    fn operator(&self) -> PrincipalName {
+        self.operator
+    }
+
+    fn realm(&self) -> Realm {
+        self.realm
+    }
+}
+
+/// Why a command was not obeyed.
 #[derive(Debug, thiserror::Error)]
-pub enum KillRefusal {
+pub enum CommandRefusal {
     /// Nobody whose public key is held.
     #[error("{0} is not an operator that is trusted here")]
     Untrusted(PrincipalName),
@@ -40,7 +58,7 @@ pub enum KillRefusal {
     Realm(Realm),
 }
 
-impl KillRefusal {
+impl CommandRefusal {
     /// The code for the record.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -54,37 +72,38 @@ impl KillRefusal {
 }
 
 /// The command inside an envelope, if its sender signed it for this deployment. Its age does not
-/// count beyond the envelope's: stopping is the safe direction. Each key of the sender counts: a
-/// command must not fall between the key that a person still holds and the one that is the newest.
+/// count beyond the envelope's: whoever obeys decides whether it does. Each key of the sender
+/// counts: a command must not fall between the key that a person still holds and the one that is the
+/// newest.
 ///
 /// # Errors
-/// [`KillRefusal`] when the command does not count.
-pub fn verify(
-    command: &Verified<Signed<Kill>>,
+/// [`CommandRefusal`] when the command does not count.
+pub fn verify<C: Command>(
+    message: &Verified<Signed<C>>,
     realm: Realm,
     operators: &OperatorKeys,
-) -> Result<Kill, KillRefusal> {
-    let sent = command.source();
+) -> Result<C, CommandRefusal> {
+    let sent = message.source();
     let keys = operators.get(&sent).map(Vec::as_slice).unwrap_or_default();
-    let mut signed = Err(KillRefusal::Untrusted(sent));
+    let mut signed = Err(CommandRefusal::Untrusted(sent));
     for key in keys {
-        signed = command
+        signed = message
             .message()
             .verify(key)
-            .map_err(KillRefusal::Signature);
+            .map_err(CommandRefusal::Signature);
         if signed.is_ok() {
             break;
         }
     }
-    let kill = signed?;
-    if kill.operator != sent {
-        return Err(KillRefusal::Operator {
-            signed: kill.operator,
+    let command = signed?;
+    if command.operator() != sent {
+        return Err(CommandRefusal::Operator {
+            signed: command.operator(),
             sent,
         });
     }
-    if kill.realm != realm {
-        return Err(KillRefusal::Realm(kill.realm));
+    if command.realm() != realm {
+        return Err(CommandRefusal::Realm(command.realm()));
     }
-    Ok(kill)
+    Ok(command)
 }

@@ -8,7 +8,7 @@ use portcullis_wire::messages::Kill;
 use portcullis_wire::subjects::KILL;
 use portcullis_wire::{
     Context, Epoch, EpochRoot, KeyRing, Link, Realm, Sealer, Signed, Signer, Text, Verified,
-    Verifier, kill,
+    Verifier, command,
 };
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
@@ -58,7 +58,7 @@ fn outcome(names: &str, by: &str, realm: &str, trusted: &[&str]) -> String {
         .iter()
         .map(|operator| (name(operator), vec![signer(operator).verifying()]))
         .collect();
-    match kill::verify(&command, Realm::new("dev").unwrap(), &operators) {
+    match command::verify(&command, Realm::new("dev").unwrap(), &operators) {
         Ok(kill) => format!("obeyed: {}", kill.reason),
         Err(refusal) => format!("{}: {refusal}", refusal.code()),
     }
@@ -114,7 +114,7 @@ fn while_a_key_is_exchanged_both_count_and_afterwards_the_earlier_one_does_not()
         let keys = counting.iter().map(|key| key.verifying()).collect();
         let operators = BTreeMap::from([(name(ALICE), keys)]);
         let command = sent_by_alice(&by.sign(&command).unwrap());
-        match kill::verify(&command, realm, &operators) {
+        match command::verify(&command, realm, &operators) {
             Ok(_) => "obeyed",
             Err(refusal) => refusal.code(),
         }
