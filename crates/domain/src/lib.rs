@@ -25,7 +25,9 @@ mod rate;
 mod reason;
 mod recent;
 mod rule;
+mod slippage;
 mod time;
+mod wide;
 
 pub use book::{Book, BookError, Level};
 pub use breaker::{BreakerKey, BreakerKind, BreakerScope, BreakerState, NoBreaker};
@@ -43,4 +45,5 @@ pub use rate::RateLimit;
 pub use reason::Reason;
 pub use recent::{Recent, RecentFull};
 pub use rule::{Check, Measure, NoRule, NoScope, Rule, Scope, Unit};
+pub use slippage::{Walk, WalkEnd, slippage, worst_acceptable};
 pub use time::{Span, TIME_REVERSAL_MAX, Timestamp};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The longest text that is read as an amount, in characters.
 const TEXT_LENGTH_MAX: usize = 32;
 /// The most decimal places of an amount.
-const PLACES_MAX: u32 = 12;
+pub(crate) const PLACES_MAX: u32 = 12;
 /// The largest size of an amount.
 const SIZE_MAX: Decimal = Decimal::from_parts(2_764_472_320, 232_830, 0, false, 0);
 
