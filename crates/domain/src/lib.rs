@@ -20,6 +20,7 @@ mod instrument;
 mod kill;
 mod money;
 mod order;
+mod pools;
 mod posture;
 mod rate;
 mod reason;
@@ -40,6 +41,10 @@ pub use instrument::{Instrument, InstrumentError};
 pub use kill::{KillCause, KillState};
 pub use money::{AmountError, Bps, Exposure, Figure, Price, Quantity, Usd};
 pub use order::{Fill, NoVenue, Order, OrderStatus, RiskProfile, Side, TimeInForce, Venue};
+pub use pools::{
+    DailyStatistics, ImpactError, Kept, PATH_MAX, Pool, PoolError, StrictReceive, StrictSend,
+    least_out, most_in, square_root_impact, strict_receive, strict_send, value_lost,
+};
 pub use posture::Posture;
 pub use rate::RateLimit;
 pub use reason::Reason;
