@@ -28,6 +28,7 @@ mod recent;
 mod rule;
 mod slippage;
 mod time;
+mod volatility;
 mod wide;
 
 pub use book::{Book, BookError, Level};
@@ -52,3 +53,4 @@ pub use recent::{Recent, RecentFull};
 pub use rule::{Check, Measure, NoRule, NoScope, Rule, Scope, Unit};
 pub use slippage::{Walk, WalkEnd, slippage, worst_acceptable};
 pub use time::{Span, TIME_REVERSAL_MAX, Timestamp};
+pub use volatility::{CLOSES, VolatilityError, annualised};
