@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use audit_core::{Alert, fact_digest};
 use execution_core::{Execution, Record, Ticket};
 use portcullis_domain::{
-    Book, Exposure, KillState, Order, OrderId, Side, Span, Symbol, Timestamp, VenueExecutionId,
+    Book, Exposure, KillState, Order, OrderId, Posture, Side, Span, Symbol, Timestamp,
+    VenueExecutionId,
 };
 use portcullis_venue::bybit::{Action, request_of, text_to_sign};
 use portcullis_wire::Verifier;
@@ -154,6 +155,7 @@ impl World {
             .heartbeat
             .is_some_and(|(beat, sealed, received)| {
                 beat.kill == KillState::Armed
+                    && beat.posture != Posture::Emergency
                     && beat.policy == POLICY
                     && now.since(sealed.min(received)) <= Span::from_secs(1)
             });
@@ -214,10 +216,18 @@ impl World {
             .clone();
         let ring = self.deployment.ring(name);
         let mut verifier = Verifier::new(realm, name, Timestamp(0), ring);
-        let (_, sealed) = verifier
+        let (permit, sealed) = verifier
             .open_permit(&fact.permit, now)
             .map_err(|_| "a live permit and a live seal of the brain")?;
-        if sealed.either().message() == order {
+        // Worked out here by itself: the price that execution and the signer agreed on may be wrong.
+        let (permit, mut sealed) = (permit.either(), sealed.either().message().clone());
+        if let Some(worst) = permit.message().worst_price {
+            sealed.limit_price = match sealed.side {
+                Side::Buy => worst.min(sealed.limit_price),
+                Side::Sell => worst.max(sealed.limit_price),
+            };
+        }
+        if sealed == *order {
             Ok(())
         } else {
             Err("a permit for this very order")

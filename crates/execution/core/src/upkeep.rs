@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use portcullis_domain::{KillCause, KillState, OrderId, OrderStatus, Reason, Span, Timestamp};
+use portcullis_domain::{
+    KillCause, KillState, OrderId, OrderStatus, Posture, Reason, Span, Timestamp,
+};
 use portcullis_wire::messages::{Heartbeat, Notice};
 use portcullis_wire::principal::Role;
 use portcullis_wire::{Text, Verified};
@@ -119,7 +121,10 @@ impl Execution {
         self.resolve_doubts(out, now);
         let heard_at = self.heartbeat.map_or(self.started_at, |(_, at)| at);
         let silent = now.since(heard_at) > SILENCE_MAX;
-        let cancelling = !self.kill.may_trade() || self.stopping || silent;
+        let guard_stops = self.heartbeat.is_some_and(|(heartbeat, _)| {
+            !heartbeat.kill.may_trade() || heartbeat.posture == Posture::Emergency
+        });
+        let cancelling = !self.kill.may_trade() || self.stopping || silent || guard_stops;
         if cancelling {
             self.cancel_all(out, now);
         }

@@ -3,5 +3,6 @@
 
 mod agreement;
 mod bench;
+mod guard;
 mod lifecycle;
 mod stops;
