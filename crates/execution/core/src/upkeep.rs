@@ -181,11 +181,22 @@ impl Execution {
             return Ok(());
         }
         self.equity_at = now.plus(EQUITY_EVERY);
-        match self.ledger.equity() {
-            Some(equity) if equity != self.ledger.equity_recorded() => {
-                self.emit(out, Record::Equity { equity })
+        let Some(equity) = self.ledger.equity() else {
+            return Ok(());
+        };
+        let changed = self.ledger.equities_changed();
+        if changed.is_empty() && equity == self.ledger.equity_recorded() {
+            return Ok(());
+        }
+        let mut rest = changed.as_slice();
+        loop {
+            let part;
+            (part, rest) = rest.split_at(rest.len().min(Record::STRATEGIES_MAX));
+            let strategies = Some(part.to_vec());
+            self.emit(out, Record::Equity { equity, strategies })?;
+            if rest.is_empty() {
+                return Ok(());
             }
-            Some(_) | None => Ok(()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! An execution with its journal, driven by hand.
 use execution_core::{
-    Effect, Effects, Execution, Input, Record, Settings, Ticket, VenueOrder, VenueState,
+    Effect, Effects, Execution, Input, Record, Requests, Settings, Ticket, VenueOrder, VenueState,
 };
 use portcullis_domain::{
     Book, Exposure, Fill, Hash, KillState, Level, Order, OrderId, OrderStatus, Posture, Reason,
@@ -195,7 +195,9 @@ impl Bench {
     }
 
     pub fn status(&self) -> ExecutionStatus {
-        self.execution.status(self.now).unwrap()
+        self.execution
+            .status(self.now, Requests::default())
+            .unwrap()
     }
 
     pub fn status_of(&self, number: u64) -> Option<OrderStatus> {

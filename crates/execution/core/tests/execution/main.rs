@@ -5,4 +5,5 @@ mod agreement;
 mod bench;
 mod guard;
 mod lifecycle;
+mod money;
 mod stops;
