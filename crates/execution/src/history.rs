@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 /// How much of a journal record an entry fills before the next one is begun.
 const ENTRY_LENGTH_AIM: usize = 48 * 1_024;
+/// The room that is kept for a record; none is longer: the longest enclose one order, or a few
+/// strategies.
+const RECORD_ROOM: usize = 512;
 
 /// A sealed fact, byte for byte, to be sent again should the process end before the stream has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,11 +80,10 @@ pub fn encode_step(records: &[Record], facts: &[Sealed]) -> Result<Vec<Vec<u8>>,
         codec::encode(&Entry::Step { records, facts })
     };
     for record in records {
-        // No record is longer than this: the longest encloses one order.
-        length = length.saturating_add(512);
+        length = length.saturating_add(RECORD_ROOM);
         if length > ENTRY_LENGTH_AIM {
             entries.push(flush(&mut open)?);
-            length = 512;
+            length = RECORD_ROOM;
         }
         open.0.push(record.clone());
     }
@@ -201,7 +203,11 @@ mod tests {
 
     #[test]
     fn a_step_and_its_facts_are_one_entry_and_come_back() {
-        let records = vec![record(1), Record::Equity { equity: Usd::ZERO }];
+        let equity = Record::Equity {
+            equity: Usd::ZERO,
+            strategies: Some(Vec::new()),
+        };
+        let records = vec![record(1), equity];
         let entries = encode_step(&records, &[fact(10), fact(20)]).unwrap();
         assert_eq!(entries.len(), 1);
         let history = History::read(&entries).unwrap();
@@ -250,6 +256,41 @@ mod tests {
         assert_eq!(acknowledgements.through(5), Some(43));
         assert_eq!(acknowledgements.through(5), None);
         assert_eq!(acknowledgements.through(6), Some(44));
+    }
+
+    #[test]
+    fn an_equity_without_strategies_is_read_as_an_earlier_version_wrote_it() {
+        // {"step": {"records": [{"equity": {"equity": "-1.5"}}], "facts": []}}
+        let mut entry = vec![0x81, 0xa4];
+        entry.extend(b"step");
+        entry.extend([0x82, 0xa7]);
+        entry.extend(b"records");
+        entry.extend([0x91, 0x81, 0xa6]);
+        entry.extend(b"equity");
+        entry.extend([0x81, 0xa6]);
+        entry.extend(b"equity");
+        entry.push(0xa4);
+        entry.extend(b"-1.5");
+        entry.push(0xa5);
+        entry.extend(b"facts");
+        entry.push(0x90);
+        let history = History::read(&[entry]).unwrap();
+        let expected = Record::Equity {
+            equity: "-1.5".parse().unwrap(),
+            strategies: None,
+        };
+        assert_eq!(history.records, [expected]);
+    }
+
+    #[test]
+    fn the_longest_equity_fits_the_room_of_a_record() {
+        let equity: Usd = "-999999999999999.123456789012".parse().unwrap();
+        let strategy = "a-name-of-20-letters".parse().unwrap();
+        let record = Record::Equity {
+            equity,
+            strategies: Some(vec![(strategy, equity); Record::STRATEGIES_MAX]),
+        };
+        assert!(codec::encode(&record).unwrap().len() <= RECORD_ROOM);
     }
 
     #[test]

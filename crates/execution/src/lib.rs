@@ -7,9 +7,11 @@ use clap::Parser as _;
 mod account;
 pub mod bybit;
 mod config;
+mod events;
 mod history;
 mod perform;
 mod shell;
+mod tally;
 mod venue;
 
 /// Reads the arguments and runs until asked to end; the exit code is that of

@@ -1,7 +1,7 @@
 //! Does what the core said: journal first, then facts, signer and venue.
 
 use execution_core::{Effect, Effects, Input};
-use portcullis_domain::{Hash, OrderId, Timestamp};
+use portcullis_domain::{Hash, OrderId, Reason, Timestamp};
 use portcullis_runtime::{BusError, JournalError, Service, metrics, tracing};
 use portcullis_wire::messages::{ExecutionReport, Notice, PermitTaken};
 use portcullis_wire::subjects::{EXECUTION_NOTICE, FILL, PERMIT_TAKEN, REPORT};
@@ -195,7 +195,11 @@ impl Shell {
         })?;
         if report.status.is_terminal() {
             self.stories.remove(&report.order);
-            self.venue.forget(&report.order);
+            let time_ran_out = matches!(
+                report.reason,
+                Some(Reason::NoSignature | Reason::NoReceipt | Reason::JournalUnwritable)
+            );
+            self.venue.forget(&report.order, time_ran_out);
         }
         Ok(sealed)
     }

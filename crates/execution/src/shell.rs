@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use crate::bybit::{PrivateStream, RestClient, SetupError, StreamEvent, StreamSettings};
 use crate::config::{Arguments, Config};
 use crate::history::{Acknowledgements, History};
-use crate::venue::{Event, Signed, Venue, fill_of, order_of};
+use crate::venue::{Event, Signed, Venue};
 
 /// How often time passes for the core.
 const TICK: Duration = Duration::from_millis(25);
@@ -118,6 +118,8 @@ pub(crate) struct Shell {
     pub(crate) stream: mpsc::Receiver<StreamEvent>,
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) reading_account: bool,
+    /// Whether the venue's stream tells every event.
+    pub(crate) streaming: bool,
     pub(crate) kill_refused_at: Timestamp,
 }
 
@@ -215,6 +217,7 @@ impl Shell {
             stream,
             events,
             reading_account: false,
+            streaming: false,
             kill_refused_at: Timestamp(0),
         };
         shell.announce_start(&config).await?;
@@ -296,7 +299,8 @@ impl Shell {
             self.show_life().await?;
         }
         if tick.is_multiple_of(STATUS_EVERY) {
-            let status = self.core.status(self.service.now())?;
+            let requests = self.venue.requests();
+            let status = self.core.status(self.service.now(), requests)?;
             self.show_readiness(status.reason);
             metrics::gauge!("portcullis_execution_orders_open").set(status.orders_open as f64);
             metrics::gauge!("portcullis_execution_orders_unknown")
@@ -485,76 +489,6 @@ impl Shell {
             return Ok(());
         }
         self.step(Input::Permit { permit, order }).await
-    }
-
-    async fn event(&mut self, event: Event) -> Result<(), ShellError> {
-        match event {
-            Event::Durable(orders) => {
-                for order in orders {
-                    self.step(Input::Durable(order)).await?;
-                }
-                Ok(())
-            }
-            Event::Placed { order, outcome } => self.step(Input::Placed { order, outcome }).await,
-            Event::Queried {
-                order,
-                asked_at,
-                outcome,
-            } => {
-                self.step(Input::Queried {
-                    order,
-                    asked_at,
-                    outcome,
-                })
-                .await
-            }
-            Event::Account {
-                asked_at,
-                open,
-                fills,
-                positions,
-            } => {
-                self.reading_account = false;
-                self.step(Input::Account {
-                    asked_at,
-                    open,
-                    fills,
-                    positions,
-                })
-                .await
-            }
-            Event::AccountUnread => {
-                self.reading_account = false;
-                Ok(())
-            }
-        }
-    }
-
-    async fn streamed(&mut self, event: StreamEvent) -> Result<(), ShellError> {
-        match event {
-            StreamEvent::Connected => {
-                tracing::info!("the venue's stream is up");
-                self.step(Input::StreamUp).await
-            }
-            StreamEvent::Disconnected { detail } => {
-                tracing::warn!(detail = detail.as_str(), "the venue's stream is lost");
-                self.step(Input::StreamLost).await
-            }
-            StreamEvent::Malformed { detail } => {
-                tracing::warn!(detail = detail.as_str(), "unreadable on the venue's stream");
-                // It may have been an event: what it said has to be found out another way.
-                self.step(Input::StreamLost).await?;
-                self.step(Input::StreamUp).await
-            }
-            StreamEvent::Order(info) => match order_of(&info) {
-                Some(update) => self.step(Input::Venue(update)).await,
-                None => Ok(()),
-            },
-            StreamEvent::Execution(execution) => match fill_of(&execution) {
-                Some(fill) => self.step(Input::VenueFill(fill)).await,
-                None => Ok(()),
-            },
-        }
     }
 }
 

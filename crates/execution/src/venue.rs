@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use execution_core::{PlaceOutcome, QueryOutcome, Ticket, VenueOrder, VenueState};
+use execution_core::{PlaceOutcome, QueryOutcome, Requests, Ticket, VenueOrder, VenueState};
 use portcullis_domain::{
     EnvelopeId, Exposure, Fill, Order, OrderId, OrderStatus, Reason, Symbol, Timestamp,
 };
@@ -18,7 +18,7 @@ use portcullis_runtime::{BusError, Service, tracing};
 use portcullis_venue::bybit::reply::{
     Execution as VenueExecution, OrderAcknowledgement, OrderInfo, Page,
 };
-use portcullis_venue::bybit::{self, Action, VenueError, reply};
+use portcullis_venue::bybit::{self, Action, Request, VenueError, reply};
 use portcullis_wire::messages::{SignAction, SignRequest, SignResponse};
 use portcullis_wire::principal::Execution;
 use portcullis_wire::subjects::SIGN;
@@ -30,6 +30,7 @@ use crate::bybit::{
     Budget, EndpointClass, Login, Reply, RestClient, SendError, SignedHeaders, VenueClock,
 };
 use crate::config::Config;
+use crate::tally::{Counts, Unanswered, is_time};
 
 /// How long the signer may take for a request that is not an order; an order's own life is shorter.
 const SIGNATURE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -105,6 +106,16 @@ pub enum CallError {
     Unstable,
 }
 
+impl From<Unanswered> for CallError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Send(error) => Self::Send(error),
+            Unanswered::Status(status, _) => Self::Status(status),
+            Unanswered::Malformed(error) => Self::Malformed(error),
+        }
+    }
+}
+
 /// The venue, as execution reaches it. Clones share everything.
 #[derive(Clone)]
 pub struct Venue(Arc<Inner>);
@@ -116,6 +127,7 @@ struct Inner {
     budget: Mutex<Budget>,
     waiting: Mutex<BTreeMap<EnvelopeId, Waiting>>,
     in_flight: Arc<Semaphore>,
+    counts: Counts,
     events: mpsc::Sender<Event>,
 }
 
@@ -133,6 +145,7 @@ impl Venue {
             budget: Mutex::new(Budget::new(config.budget)),
             waiting: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(config.requests_in_flight_max)),
+            counts: Counts::default(),
             events,
         }))
     }
@@ -159,12 +172,24 @@ impl Venue {
             .ok_or(CallError::Clock)
     }
 
+    /// How requests went so far.
+    pub fn requests(&self) -> Requests {
+        self.0.counts.requests()
+    }
+
+    /// The private stream told events, and was lost.
+    pub fn lost_stream(&self) {
+        self.0.counts.network.add(false);
+    }
+
     /// Measures the venue's clock when that is due.
     pub async fn keep_time(&self) {
         if !self.0.clock.is_due(self.now()) {
             return;
         }
-        if let Err(error) = self.0.clock.measure(&self.0.rest, || self.now()).await {
+        let measured = self.0.clock.measure(&self.0.rest, || self.now()).await;
+        self.0.counts.network.add(is_time(&measured));
+        if let Err(error) = measured {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "measure the venue's clock"
@@ -228,6 +253,7 @@ impl Venue {
                 order,
                 timestamp_ms,
             }) => {
+                self.0.counts.signer.add(true);
                 let answer = match response {
                     SignResponse::Signed { api_key, signature } => Ok(Ticket {
                         timestamp_ms,
@@ -242,18 +268,26 @@ impl Venue {
                 Signed::Order { order, answer }
             }
             Some(Waiting::Request(sender)) => {
-                // Whoever asked may have given up.
-                let _ = sender.send(response);
+                // Whoever asked may have given up, and has counted that.
+                if sender.send(response).is_ok() {
+                    self.0.counts.signer.add(true);
+                }
                 Signed::Other
             }
             None => Signed::Other,
         }
     }
 
-    /// Forgets orders that wait for a signature and are over.
-    pub fn forget(&self, over: &OrderId) {
-        self.waiting()
-            .retain(|_, waiting| !matches!(waiting, Waiting::Order { order, .. } if order == over));
+    /// Forgets that an order waits for its signature, as it is over. That counts against the signer
+    /// where the order's time ran out; what ended it before says nothing about the signer.
+    pub fn forget(&self, over: &OrderId, time_ran_out: bool) {
+        self.waiting().retain(|_, waiting| {
+            let waits = matches!(waiting, Waiting::Order { order, .. } if order == over);
+            if waits && time_ran_out {
+                self.0.counts.signer.add(false);
+            }
+            !waits
+        });
     }
 
     async fn sign(
@@ -280,6 +314,7 @@ impl Venue {
             }),
             Ok(Ok(SignResponse::Refused { reason })) => Err(CallError::Refused(reason)),
             Ok(Err(_)) | Err(_) => {
+                self.0.counts.signer.add(false);
                 self.waiting().retain(
                     |_, waiting| !matches!(waiting, Waiting::Request(sender) if sender.is_closed()),
                 );
@@ -303,21 +338,34 @@ impl Venue {
         let headers = self
             .sign(sign, timestamp_ms, request.payload.clone())
             .await?;
-        let reply = self
-            .0
-            .rest
-            .send(&request, &headers)
-            .await
-            .map_err(CallError::Send)?;
-        self.note(class, &reply);
-        if VenueError::of_http(reply.http_status).is_some() {
-            return Err(CallError::Status(reply.http_status));
-        }
-        let answer = reply::read::<T>(&reply.body).map_err(CallError::Malformed)?;
+        let answer = self.exchange::<T>(class, &request, &headers).await?;
         answer.outcome.map_err(|refused| {
             self.heed(class, refused.class);
             CallError::Venue(refused.class, refused.message.as_str().into())
         })
+    }
+
+    /// Sends a signed request, once, reads what answers it, and counts whether anything did.
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        class: EndpointClass,
+        request: &Request,
+        headers: &SignedHeaders,
+    ) -> Result<reply::Reply<T>, Unanswered> {
+        let sent = self.0.rest.send(request, headers).await;
+        let answer = sent.map_err(Unanswered::Send).and_then(|reply| {
+            self.note(class, &reply);
+            match VenueError::of_http(reply.http_status) {
+                Some(error) => Err(Unanswered::Status(reply.http_status, error)),
+                None => reply::read(&reply.body).map_err(Unanswered::Malformed),
+            }
+        });
+        let answered = match &answer {
+            Ok(_) => true,
+            Err(unanswered) => unanswered.is_word_of_venue(),
+        };
+        self.0.counts.network.add(answered);
+        answer
     }
 
     fn note(&self, class: EndpointClass, reply: &Reply) {
@@ -380,18 +428,7 @@ impl Venue {
             timestamp_ms: ticket.timestamp_ms,
             signature: ticket.signature.as_str().into(),
         };
-        let reply = match self.0.rest.send(&request, &headers).await {
-            Ok(reply) => reply,
-            Err(error @ SendError::NotSent(_)) => {
-                let detail = Text::lossy(&error.to_string());
-                return PlaceOutcome::NotSent(Reason::VenueUnreachable, detail);
-            }
-            Err(error @ SendError::Unknown(_)) => {
-                return PlaceOutcome::Unknown(Text::lossy(&error.to_string()));
-            }
-        };
-        self.note(class, &reply);
-        let outcome = judge_placement(&reply);
+        let outcome = judge_placement(self.exchange(class, &request, &headers).await);
         if let PlaceOutcome::Rejected(Reason::ClockSkew, _) = outcome {
             self.heed(class, VenueError::ClockSkew);
         }
@@ -478,19 +515,23 @@ impl Venue {
 }
 
 /// What an answer to a placement proves. Whatever proves nothing leaves the order in doubt.
-fn judge_placement(reply: &Reply) -> PlaceOutcome {
-    if let Some(error) = VenueError::of_http(reply.http_status) {
-        return classify(error, &format!("HTTP status {}", reply.http_status));
-    }
-    let answer = match reply::read::<OrderAcknowledgement>(&reply.body) {
-        Ok(answer) => answer,
-        Err(error) => return PlaceOutcome::Unknown(Text::lossy(&format!("unreadable: {error}"))),
-    };
-    match answer.outcome {
-        Ok(acknowledged) => PlaceOutcome::Acknowledged(acknowledged.venue_order),
-        Err(refused) => {
+fn judge_placement(answer: Result<reply::Reply<OrderAcknowledgement>, Unanswered>) -> PlaceOutcome {
+    match answer.map(|answer| answer.outcome) {
+        Ok(Ok(acknowledged)) => PlaceOutcome::Acknowledged(acknowledged.venue_order),
+        Ok(Err(refused)) => {
             let detail = format!("{} {}", refused.code, refused.message.as_str());
             classify(refused.class, &detail)
+        }
+        Err(Unanswered::Status(status, error)) => classify(error, &format!("HTTP status {status}")),
+        Err(Unanswered::Malformed(error)) => {
+            PlaceOutcome::Unknown(Text::lossy(&format!("unreadable: {error}")))
+        }
+        Err(Unanswered::Send(error @ SendError::NotSent(_))) => {
+            let detail = Text::lossy(&error.to_string());
+            PlaceOutcome::NotSent(Reason::VenueUnreachable, detail)
+        }
+        Err(Unanswered::Send(error @ SendError::Unknown(_))) => {
+            PlaceOutcome::Unknown(Text::lossy(&error.to_string()))
         }
     }
 }

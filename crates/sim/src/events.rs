@@ -70,6 +70,9 @@ impl World {
 
     pub(crate) fn stream_disconnected(&mut self, boot: u64, _stream: u64) {
         if self.lives(Who::Execution, boot) {
+            if let Some(life) = self.execution.as_mut() {
+                life.requests.network.failed += 1;
+            }
             self.execution_step(Input::StreamLost);
             let after = self.random.between(50, 800) * MS;
             self.schedule(after, Event::Login(boot));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use execution_core::{Effect, Effects, Execution, Input, Record};
+use execution_core::{Effect, Effects, Execution, Input, Record, Requests};
 use portcullis_domain::{EnvelopeId, KillCause, KillState, OrderId, Reason, Timestamp};
 use portcullis_wire::messages::{Notice, PermitTaken, Receipt};
 use portcullis_wire::subjects::{
@@ -67,6 +67,7 @@ pub struct ExecutionLife {
     stories: BTreeMap<OrderId, Header>,
     pub waiting: BTreeMap<EnvelopeId, Waiting>,
     pub calls: BTreeMap<u64, Call>,
+    pub requests: Requests,
     facts: u64,
     written: VecDeque<Written>,
     pub reading: Option<Reading>,
@@ -74,6 +75,22 @@ pub struct ExecutionLife {
     beyond: BTreeSet<u64>,
     ticks: u64,
     pub stopping: bool,
+}
+
+impl ExecutionLife {
+    /// An order that is over waits for no signature; where its time ran out, the signer was late.
+    fn forget(&mut self, over: OrderId, reason: Option<Reason>) {
+        let ran_out = matches!(
+            reason,
+            Some(Reason::NoSignature | Reason::NoReceipt | Reason::JournalUnwritable)
+        );
+        let failed = &mut self.requests.signer.failed;
+        self.waiting.retain(|_, waiting| {
+            let waits = matches!(waiting, Waiting::Order { order, .. } if *order == over);
+            *failed += u64::from(waits && ran_out);
+            !waits
+        });
+    }
 }
 
 impl World {
@@ -116,6 +133,7 @@ impl World {
             stories: BTreeMap::new(),
             waiting: BTreeMap::new(),
             calls: BTreeMap::new(),
+            requests: Requests::default(),
             facts,
             written: VecDeque::new(),
             reading: None,
@@ -217,13 +235,14 @@ impl World {
             let Some(book) = opened.and_then(Received::fresh) else {
                 return;
             };
-            self.oracle.book(book.message());
+            self.oracle.book(&book);
             self.execution_step(Input::Book(book));
         } else if TRADE.row.matches(subject)
             && let Some(trade) = self
                 .open(who, &TRADE, subject, frame)
                 .and_then(Received::fresh)
         {
+            self.oracle.trade(&trade);
             self.execution_step(Input::Trade(trade));
         }
     }
@@ -320,6 +339,7 @@ impl World {
                         && let Some(life) = self.execution.as_mut()
                     {
                         life.stories.remove(&order);
+                        life.forget(order, reason);
                     }
                 }
                 Effect::Fill(strategy, fill) => {
@@ -492,7 +512,7 @@ impl World {
             }
         }
         if life.ticks.is_multiple_of(5) {
-            match life.core.status(now) {
+            match life.core.status(now, life.requests) {
                 Ok(status) => {
                     self.trace.count(match status.reason {
                         None => "execution may trade",

@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use audit_core::{Alert, fact_digest};
-use execution_core::{Execution, Record, Ticket};
+use execution_core::{Execution, Input, Record, Ticket};
 use portcullis_domain::{
-    Book, Exposure, KillState, Order, OrderId, Side, Span, Symbol, Timestamp, VenueExecutionId,
+    Book, KillState, Order, OrderId, Posture, Side, Span, Symbol, Timestamp, VenueExecutionId,
 };
 use portcullis_venue::bybit::{Action, request_of, text_to_sign};
-use portcullis_wire::Verifier;
-use portcullis_wire::messages::{ExecutionStatus, Heartbeat, PermitTaken, Receipt};
+use portcullis_wire::messages::{ExecutionStatus, Heartbeat, PermitTaken, Receipt, Trade};
 use portcullis_wire::subjects::PERMIT_TAKEN;
+use portcullis_wire::{Verified, Verifier};
 use rust_decimal::Decimal;
 
 use crate::cast::Who;
@@ -37,8 +37,14 @@ pub struct Oracle {
     pub placed: BTreeMap<OrderId, u64>,
     cash: Decimal,
     baseline: Decimal,
+    /// The highest equity that execution recorded since the day began.
+    peak: Decimal,
     held: BTreeMap<Symbol, Decimal>,
     mids: BTreeMap<Symbol, Decimal>,
+    /// The last book of each instrument that this life of execution got.
+    books: BTreeMap<Symbol, Verified<Book>>,
+    /// The last trade, unless execution filled after it.
+    trades: BTreeMap<Symbol, Verified<Trade>>,
     booked: BTreeSet<VenueExecutionId>,
     accepted: BTreeSet<OrderId>,
     twice: Option<VenueExecutionId>,
@@ -51,6 +57,9 @@ impl Oracle {
     pub fn forget_money(&mut self) {
         self.cash = Decimal::ZERO;
         self.baseline = Decimal::ZERO;
+        self.peak = Decimal::ZERO;
+        self.books.clear();
+        self.trades.clear();
         self.held.clear();
         self.booked.clear();
         self.accepted.clear();
@@ -71,36 +80,60 @@ impl Oracle {
                 self.cash -= sign * price * quantity + fill.fee.get();
                 *self.held.entry(fill.symbol).or_default() += sign * quantity;
                 self.mids.entry(fill.symbol).or_insert(price);
+                self.trades.remove(&fill.symbol);
             }
             Record::DayBegan { baseline, .. } => {
                 self.days_held += u64::from(self.held.values().any(|held| !held.is_zero()));
                 self.baseline = baseline.get();
+                self.peak = self.baseline;
             }
+            Record::Equity { equity, .. } => self.peak = self.peak.max(equity.get()),
             Record::Accepted { order, .. } => {
                 self.accepted.insert(order.id);
             }
             Record::Sent { .. }
             | Record::InDoubt { .. }
             | Record::Opened { .. }
-            | Record::Ended { .. }
-            | Record::Equity { .. } => {}
+            | Record::Ended { .. } => {}
         }
     }
 
-    pub fn book(&mut self, book: &Book) {
-        if let Some(mid) = book.mid() {
-            self.mids.insert(book.symbol(), mid.get());
+    pub fn book(&mut self, book: &Verified<Book>) {
+        let message = book.message();
+        if let Some(mid) = message.mid() {
+            self.mids.insert(message.symbol(), mid.get());
+            self.books.insert(message.symbol(), book.clone());
         }
     }
 
-    /// The day's loss with positions at the middle of the last book that execution got: at most
-    /// what execution may reckon, which marks against itself.
-    fn loss(&self) -> Decimal {
+    pub fn trade(&mut self, trade: &Verified<Trade>) {
+        self.trades.insert(trade.message().symbol, trade.clone());
+    }
+
+    /// Everything with positions at the middle of the last book that execution got: at least what
+    /// execution may reckon, which marks against itself.
+    fn equity(&self) -> Decimal {
         let held = self.held.iter();
         let value: Decimal = held
             .map(|(symbol, held)| self.mids.get(symbol).copied().unwrap_or_default() * held)
             .sum();
-        self.baseline - self.cash - value
+        self.cash + value
+    }
+
+    fn loss(&self) -> Decimal {
+        self.baseline - self.equity()
+    }
+
+    /// What is wrong with the money in a status, if anything is.
+    pub fn money_differs(&self, status: &ExecutionStatus) -> Option<String> {
+        let equity = status.equity?.get();
+        let (most, peak) = (self.equity(), self.peak);
+        if equity > most {
+            return Some(format!("an equity of {equity}, where {most} is the most"));
+        }
+        let drawdown = status.drawdown.get();
+        let expected = (peak - equity).max(Decimal::ZERO);
+        (drawdown != expected).then(|| format!("a drawdown of {drawdown}, not {expected}"))
     }
 
     pub fn held(&self) -> BTreeMap<Symbol, Decimal> {
@@ -154,6 +187,7 @@ impl World {
             .heartbeat
             .is_some_and(|(beat, sealed, received)| {
                 beat.kill == KillState::Armed
+                    && beat.posture != Posture::Emergency
                     && beat.policy == POLICY
                     && now.since(sealed.min(received)) <= Span::from_secs(1)
             });
@@ -214,10 +248,18 @@ impl World {
             .clone();
         let ring = self.deployment.ring(name);
         let mut verifier = Verifier::new(realm, name, Timestamp(0), ring);
-        let (_, sealed) = verifier
+        let (permit, sealed) = verifier
             .open_permit(&fact.permit, now)
             .map_err(|_| "a live permit and a live seal of the brain")?;
-        if sealed.either().message() == order {
+        // Worked out here by itself: the price that execution and the signer agreed on may be wrong.
+        let (permit, mut sealed) = (permit.either(), sealed.either().message().clone());
+        if let Some(worst) = permit.message().worst_price {
+            sealed.limit_price = match sealed.side {
+                Side::Buy => worst.min(sealed.limit_price),
+                Side::Sell => worst.max(sealed.limit_price),
+            };
+        }
+        if sealed == *order {
             Ok(())
         } else {
             Err("a permit for this very order")
@@ -293,7 +335,14 @@ impl World {
                 break;
             }
         }
-        let differ = match (fault, life.core.status(now), replayed.status(now)) {
+        // With the same prices the money must be the same.
+        let books = self.oracle.books.values().cloned().map(Input::Book);
+        let trades = self.oracle.trades.values().cloned().map(Input::Trade);
+        for price in books.chain(trades) {
+            fault = fault.or(replayed.step(now, price).err());
+        }
+        let live = life.core.status(now, life.requests);
+        let differ = match (fault, live, replayed.status(now, life.requests)) {
             (None, Ok(live), Ok(replayed)) => {
                 let (live, replayed) = (recorded(live), recorded(replayed));
                 (live != replayed).then(|| format!("live {live:?}\nreplayed {replayed:?}"))
@@ -372,17 +421,9 @@ impl World {
     }
 }
 
-/// What of a status the journal must bring back.
-fn recorded(mut status: ExecutionStatus) -> (ExecutionStatus, BTreeMap<Symbol, Exposure>) {
-    let held = status
-        .positions
-        .iter()
-        .map(|held| (held.symbol, held.position));
-    let held = held.collect();
-    // Prices, licences and the wire to the venue are worth nothing after a restart.
-    status.positions.clear();
+/// What of a status journal and prices must bring back: all but the licence to trade.
+fn recorded(mut status: ExecutionStatus) -> ExecutionStatus {
     status.may_trade = false;
     status.reason = None;
-    status.loss = portcullis_domain::Usd::ZERO;
-    (status, held)
+    status
 }

@@ -25,7 +25,8 @@ impl World {
         let everybody = Who::CORES
             .into_iter()
             .all(|who| self.seats.get(&who).is_some_and(|s| s.up));
-        let status = self.execution.as_ref().map(|life| life.core.status(now));
+        let life = self.execution.as_ref();
+        let status = life.map(|life| life.core.status(now, life.requests));
         let (true, Some(status)) = (everybody, status) else {
             return false;
         };
@@ -137,8 +138,12 @@ impl World {
             let (ours, theirs) = (status.fills, self.venue.fills.len());
             self.violated(format!("execution counts {ours} fills, the venue {theirs}"));
         }
+        if let Some(differs) = self.oracle.money_differs(status) {
+            self.violated(format!("execution's status tells of {differs}"));
+        }
         self.check_audited(&ours);
         self.check_open(status);
+        self.check_rows(status);
         self.check_receipts();
         self.check_venue();
     }
@@ -195,6 +200,34 @@ impl World {
         }
         if let Some(wrong) = wrong {
             self.violated(wrong);
+        }
+    }
+
+    /// Each row's count and nearest prices are those of the orders that are listed.
+    fn check_rows(&mut self, status: &ExecutionStatus) {
+        for row in &status.exposures {
+            let orders = || {
+                let mut orders = status.orders.iter();
+                std::iter::from_fn(move || {
+                    orders
+                        .find(|order| (order.strategy, order.symbol) == (row.strategy, row.symbol))
+                })
+            };
+            let prices = |side: Side| {
+                let orders = orders().filter(move |order| order.side == side);
+                orders.map(|order| order.limit_price)
+            };
+            let expected = (
+                orders().count() as u64,
+                prices(Side::Buy).max(),
+                prices(Side::Sell).min(),
+            );
+            let told = (row.orders_open, row.highest_buy, row.lowest_sell);
+            if told != expected {
+                self.violated(format!(
+                    "a row tells {told:?} of the orders, which are {expected:?}"
+                ));
+            }
         }
     }
 

@@ -86,6 +86,7 @@ impl World {
                 order,
                 timestamp_ms,
             }) => {
+                life.requests.signer.passed += 1;
                 let answer = match response {
                     SignResponse::Signed { api_key, signature } => Ok(execution_core::Ticket {
                         timestamp_ms,
@@ -243,11 +244,13 @@ impl World {
     }
 
     pub(crate) fn call_signed(&mut self, number: u64, response: SignResponse) {
-        let found = self
-            .execution
-            .as_ref()
-            .and_then(|life| life.calls.get(&number));
-        let Some(call) = found.cloned() else { return };
+        let Some(life) = self.execution.as_mut() else {
+            return;
+        };
+        let Some(call) = life.calls.get(&number).cloned() else {
+            return;
+        };
+        life.requests.signer.passed += 1;
         let SignResponse::Signed { api_key, signature } = response else {
             return self.answered(number, None);
         };
@@ -350,24 +353,32 @@ impl World {
 
     /// It took too long.
     pub(crate) fn too_late(&mut self, number: u64, awaited: Await) {
-        let found = self
-            .execution
-            .as_ref()
-            .and_then(|life| life.calls.get(&number));
+        let Some(life) = self.execution.as_mut() else {
+            return;
+        };
+        let found = life.calls.get(&number);
         if found.is_some_and(|call| call.awaits == awaited) {
+            match awaited {
+                Await::Signature => life.requests.signer.failed += 1,
+                Await::Answer => life.requests.network.failed += 1,
+            }
             self.answered(number, None);
         }
     }
 
     /// A request is answered, or never will be.
     pub(crate) fn answered(&mut self, number: u64, reply: Option<Reply>) {
-        let found = self
-            .execution
-            .as_mut()
-            .and_then(|life| life.calls.remove(&number));
-        let Some(call) = found else { return };
-        if reply.is_none() {
-            self.trace.count("request timed out");
+        let Some(life) = self.execution.as_mut() else {
+            return;
+        };
+        let Some(call) = life.calls.remove(&number) else {
+            return;
+        };
+        match &reply {
+            // What it waited for in vain is counted already.
+            None => self.trace.count("request timed out"),
+            Some(Reply::Refused(VenueError::Network)) => life.requests.network.failed += 1,
+            Some(_) => life.requests.network.passed += 1,
         }
         match call.purpose {
             Purpose::Place(order, ticket) => {

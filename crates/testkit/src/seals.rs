@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 
 use portcullis_domain::{
-    EnvelopeId, Hash, Order, OrderId, PrincipalName, RiskProfile, Side, StrategyId, Symbol,
+    EnvelopeId, Hash, Order, OrderId, Price, PrincipalName, RiskProfile, Side, StrategyId, Symbol,
     TimeInForce, Timestamp, Venue,
 };
 use portcullis_wire::command::OperatorKeys;
@@ -232,18 +232,29 @@ impl World {
 
     /// The same with a policy of its own.
     pub fn permit_with_policy(&mut self, now: Timestamp, order: &Order, policy: Hash) -> Sealed {
-        let order = self.seal(now, &ORDER, None, order);
-        self.seal(
-            now,
-            &PERMIT,
-            None,
-            &Permit {
-                order: order.frame,
-                policy,
-                worst_price: None,
-                generation: 0,
-            },
-        )
+        self.permit_with(now, order, policy, None)
+    }
+
+    /// The same with a worst price.
+    pub fn permit_at(&mut self, now: Timestamp, order: &Order, worst_price: Price) -> Sealed {
+        self.permit_with(now, order, order.policy, Some(worst_price))
+    }
+
+    fn permit_with(
+        &mut self,
+        now: Timestamp,
+        order: &Order,
+        policy: Hash,
+        worst_price: Option<Price>,
+    ) -> Sealed {
+        let order = self.seal(now, &ORDER, None, order).frame;
+        let permit = Permit {
+            order,
+            policy,
+            worst_price,
+            generation: 0,
+        };
+        self.seal(now, &PERMIT, None, &permit)
     }
 
     /// An id that this world did not give out before.

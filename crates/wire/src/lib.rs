@@ -25,6 +25,7 @@ mod keys;
 pub mod messages;
 mod order_id;
 mod pack;
+mod permit;
 mod policy;
 pub mod principal;
 pub mod risk;

@@ -22,9 +22,7 @@ impl Execution {
                 expires_at,
                 at,
             } => {
-                self.ledger
-                    .open(order.strategy, order.symbol, order.side, order.quantity)
-                    .map_err(|_| Fault::Overflow)?;
+                self.ledger.open(order).map_err(|_| Fault::Overflow)?;
                 self.orders
                     .insert(Entry::new(order.clone(), *expires_at, *at));
                 Ok(())
@@ -62,8 +60,9 @@ impl Execution {
             Record::Ended { order, status } => {
                 let entry = self.orders.get(order).ok_or(Fault::UnknownOrder(*order))?;
                 if entry.is_live() {
-                    let released = entry.remaining();
-                    self.release(&entry.order.clone(), released)?;
+                    let (order, released) = (entry.order.clone(), entry.remaining());
+                    self.release(&order, released)?;
+                    self.ledger.end(&order);
                 }
                 self.change(order, |entry| {
                     entry.closing = None;
@@ -74,8 +73,8 @@ impl Execution {
                 self.ledger.begin_day(*day, *baseline);
                 Ok(())
             }
-            Record::Equity { equity } => {
-                self.ledger.record_equity(*equity);
+            Record::Equity { equity, strategies } => {
+                self.ledger.record_equity(*equity, strategies.as_deref());
                 Ok(())
             }
         }
@@ -113,7 +112,7 @@ impl Execution {
             return Ok(());
         };
         self.ledger
-            .close(order.strategy, order.symbol, order.side, quantity)
+            .release(order, quantity)
             .map_err(|_| Fault::Overflow)
     }
 

@@ -4,11 +4,11 @@ use alloc::vec::Vec;
 
 use portcullis_domain::{Hash, KillState, OrderId, Span, Timestamp, Usd};
 use portcullis_wire::agreement::Agreement;
-use portcullis_wire::messages::{ExecutionStatus, Heartbeat, OpenOrder, Tally};
+use portcullis_wire::messages::{ExecutionStatus, Heartbeat, OpenOrder};
 use portcullis_wire::principal::Role;
 
 use crate::hard_limits::daily_loss_max;
-use crate::input::{Effects, Input};
+use crate::input::{Effects, Input, Requests};
 use crate::ledger::Ledger;
 use crate::orders::{Entry, Orders, State};
 use crate::record::Record;
@@ -212,8 +212,8 @@ impl Execution {
     /// The account that execution gives of itself.
     ///
     /// # Errors
-    /// [`Fault::Overflow`] when the loss cannot be computed.
-    pub fn status(&self, now: Timestamp) -> Result<ExecutionStatus, Fault> {
+    /// [`Fault::Overflow`] when a loss cannot be computed.
+    pub fn status(&self, now: Timestamp, requests: Requests) -> Result<ExecutionStatus, Fault> {
         let may_trade = self.may_trade(now);
         let listed = self.orders.live().take(ExecutionStatus::ORDERS_LISTED_MAX);
         Ok(ExecutionStatus {
@@ -224,17 +224,17 @@ impl Execution {
             day: self.ledger.day(),
             loss: self.ledger.loss().map_err(|_| Fault::Overflow)?,
             loss_max: daily_loss_max(self.settings.daily_loss_max),
+            equity: self.ledger.equity(),
+            drawdown: self.ledger.drawdown().map_err(|_| Fault::Overflow)?,
+            losses: self.ledger.losses().map_err(|_| Fault::Overflow)?,
+            network: requests.network,
+            signer: requests.signer,
             exposures: self.ledger.exposures(),
             positions: self.ledger.positions(),
             orders: listed.map(open_order).collect(),
             orders_open: self.orders.live_count(),
             orders_unknown: self.orders.doubtful_count(),
             fills: self.ledger.fills(),
-            equity: Some(portcullis_domain::Usd::ZERO),
-            drawdown: portcullis_domain::Usd::ZERO,
-            losses: Vec::new(),
-            network: Tally::default(),
-            signer: Tally::default(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a new order may leave right now. Everything that cannot be established is a refusal.
 
-use portcullis_domain::{Order, Reason, Timestamp};
+use portcullis_domain::{Order, Posture, Reason, Timestamp};
 use portcullis_wire::messages::Heartbeat;
 
 use crate::engine::Execution;
@@ -27,6 +27,9 @@ impl Execution {
         }
         if !heartbeat.kill.may_trade() {
             return Err(Reason::KillSwitch);
+        }
+        if heartbeat.posture == Posture::Emergency {
+            return Err(Reason::PostureRestricts);
         }
         if heartbeat.policy != self.settings.policy_hash {
             return Err(Reason::PolicyMismatch);

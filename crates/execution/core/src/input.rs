@@ -6,7 +6,9 @@ use portcullis_domain::{
     Book, Exposure, Fill, Hash, KillCause, Order, OrderId, Quantity, Reason, StrategyId, Symbol,
     VenueOrderId,
 };
-use portcullis_wire::messages::{ExecutionReport, Heartbeat, Notice, Permit, Receipt, Trade};
+use portcullis_wire::messages::{
+    ExecutionReport, Heartbeat, Notice, Permit, Receipt, Tally, Trade,
+};
 use portcullis_wire::{Text, Verified};
 
 use crate::Record;
@@ -74,6 +76,15 @@ pub enum QueryOutcome {
     NotFound,
     /// No answer.
     Failed,
+}
+
+/// How the shell's requests went since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// To the venue: answered, or not.
+    pub network: Tally,
+    /// To the signer: answered in time, or not.
+    pub signer: Tally,
 }
 
 /// What happened.

@@ -3,17 +3,23 @@
 //! Equity is cash flow plus positions at their marks: buying takes price times quantity from cash,
 //! selling adds it, fees are taken. Realised and unrealised results need no telling apart for a loss
 //! limit: their sum is the change of equity, whatever the cost method (reference: any two cost
-//! methods give the same sum).
+//! methods give the same sum). The same goes for each strategy, with its own cash and its own
+//! positions; two that hold against one another are each marked against themselves, so that all
+//! strategies together have at most the equity of the whole.
+
+mod account;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    AmountError, Book, Exposure, Fill, Price, Quantity, Side, Span, StrategyId, Symbol, Timestamp,
-    Usd,
+    AmountError, Book, Exposure, Fill, Order, Price, Quantity, Side, Span, StrategyId, Symbol,
+    Timestamp, Usd,
 };
-use portcullis_wire::messages::{Position, StrategyExposure};
+use portcullis_wire::messages::{Position, StrategyExposure, StrategyLoss};
 use rust_decimal::Decimal;
+
+use account::Account;
 
 /// What is known of an instrument's price.
 #[derive(Clone, Copy, Debug)]
@@ -33,28 +39,23 @@ struct Holding {
     last: Option<Price>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Share {
-    position: Exposure,
-    open_buy: Exposure,
-    open_sell: Exposure,
-}
-
 /// All totals.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     holdings: BTreeMap<Symbol, Holding>,
-    shares: BTreeMap<(StrategyId, Symbol), Share>,
+    accounts: BTreeMap<StrategyId, Account>,
     cash: Usd,
     day: u64,
     baseline: Usd,
+    /// The highest equity on record since the day began.
+    peak: Usd,
     /// The last equity on record, for a day that begins without prices.
     equity_recorded: Usd,
     fills: u64,
 }
 
 impl Ledger {
-    /// Books a fill: cash, position, and the strategy's share of it.
+    /// Books a fill: cash and position, of the whole and of the strategy.
     pub fn book(&mut self, strategy: StrategyId, fill: &Fill) -> Result<(), AmountError> {
         let notional = fill.price.notional(fill.quantity)?;
         let flow = match fill.side {
@@ -65,45 +66,33 @@ impl Ledger {
         let holding = self.holdings.entry(fill.symbol).or_default();
         let position = fill.side.applied(holding.position, fill.quantity)?;
         let cost = cost_after(holding.position, holding.cost, position, fill, flow)?;
-        let share = self.shares.entry((strategy, fill.symbol)).or_default();
-        let share_position = fill.side.applied(share.position, fill.quantity)?;
+        let account = self.accounts.entry(strategy).or_default();
+        let booked = account.booked(fill, flow)?;
 
         // Everything is worked out; from here on nothing fails.
         holding.position = position;
         holding.cost = cost;
         holding.last = Some(fill.price);
-        share.position = share_position;
+        account.keep(fill.symbol, booked);
         self.cash = cash;
         self.fills = self.fills.saturating_add(1);
         Ok(())
     }
 
-    /// Counts a quantity as open.
-    pub fn open(
-        &mut self,
-        strategy: StrategyId,
-        symbol: Symbol,
-        side: Side,
-        quantity: Quantity,
-    ) -> Result<(), AmountError> {
-        let share = self.shares.entry((strategy, symbol)).or_default();
-        let total = share.open_mut(side);
-        *total = total.bought(quantity)?;
-        Ok(())
+    /// Counts an order as open, at the limit price that it leaves with.
+    pub fn open(&mut self, order: &Order) -> Result<(), AmountError> {
+        self.accounts.entry(order.strategy).or_default().open(order)
     }
 
-    /// No longer counts a quantity as open.
-    pub fn close(
-        &mut self,
-        strategy: StrategyId,
-        symbol: Symbol,
-        side: Side,
-        quantity: Quantity,
-    ) -> Result<(), AmountError> {
-        let share = self.shares.entry((strategy, symbol)).or_default();
-        let total = share.open_mut(side);
-        *total = total.sold(quantity)?;
-        Ok(())
+    /// No longer counts so much of an order as open.
+    pub fn release(&mut self, order: &Order, quantity: Quantity) -> Result<(), AmountError> {
+        let account = self.accounts.entry(order.strategy).or_default();
+        account.release(order, quantity)
+    }
+
+    /// No longer counts an order, of which nothing is left open.
+    pub fn end(&mut self, order: &Order) {
+        self.accounts.entry(order.strategy).or_default().end(order);
     }
 
     /// Takes the top of a book as the price.
@@ -150,20 +139,67 @@ impl Ledger {
     }
 
     /// Cash plus positions at their marks; `None` while a position has no price at all.
-    pub fn equity(&self) -> Option<Usd> {
-        self.holdings.values().try_fold(self.cash, |sum, holding| {
-            if holding.position == Exposure::FLAT {
-                return Some(sum);
-            }
-            sum.plus(mark(holding)?.value(holding.position).ok()?).ok()
+    fn estimate(&self) -> Option<Usd> {
+        self.held().try_fold(self.cash, |sum, holding| {
+            let value = holding.mark(holding.position)?.value(holding.position);
+            sum.plus(value.ok()?).ok()
         })
+    }
+
+    /// Cash plus positions at their marks; `None` while a position has no book. After a restart that
+    /// takes a moment, in which the price of the last fill may be hours old: good enough to stop by,
+    /// but a peak or a baseline that came of it would stay.
+    pub fn equity(&self) -> Option<Usd> {
+        let quoted = self.held().all(|holding| holding.quote.is_some());
+        self.estimate().filter(|_| quoted)
+    }
+
+    fn held(&self) -> impl Iterator<Item = &Holding> {
+        let holdings = self.holdings.values();
+        holdings.filter(|holding| holding.position != Exposure::FLAT)
     }
 
     /// The day's loss: above zero is a loss. Falls back to the last recorded equity while a
     /// position has no price.
     pub fn loss(&self) -> Result<Usd, AmountError> {
         self.baseline
-            .minus(self.equity().unwrap_or(self.equity_recorded))
+            .minus(self.estimate().unwrap_or(self.equity_recorded))
+    }
+
+    /// How far the equity, or else the last one on record, is below the highest of the day.
+    pub fn drawdown(&self) -> Result<Usd, AmountError> {
+        let equity = self.equity().unwrap_or(self.equity_recorded);
+        Ok(self.peak.minus(equity)?.max(Usd::ZERO))
+    }
+
+    /// The day's loss of each strategy, as [`Ledger::loss`] but never by the price of a fill.
+    pub fn losses(&self) -> Result<Vec<StrategyLoss>, AmountError> {
+        let loss = |(strategy, account): (&StrategyId, &Account)| {
+            Ok(StrategyLoss {
+                strategy: *strategy,
+                loss: account.loss(self.equity_of(account))?,
+            })
+        };
+        self.accounts.iter().map(loss).collect()
+    }
+
+    fn equity_of(&self, account: &Account) -> Option<Usd> {
+        account.equity(|symbol, position| {
+            let holding = self.holdings.get(&symbol)?;
+            holding.quote?;
+            holding.mark(position)
+        })
+    }
+
+    /// The strategies whose equity is another one than on record.
+    pub fn equities_changed(&self) -> Vec<(StrategyId, Usd)> {
+        self.accounts
+            .iter()
+            .filter_map(|(strategy, account)| {
+                let equity = self.equity_of(account)?;
+                (equity != account.recorded()).then_some((*strategy, equity))
+            })
+            .collect()
     }
 
     /// The baseline of a day that begins now: the last equity on record, never the present one.
@@ -174,10 +210,27 @@ impl Ledger {
     pub fn begin_day(&mut self, day: u64, baseline: Usd) {
         self.day = day;
         self.baseline = baseline;
+        self.peak = baseline;
+        self.accounts.values_mut().for_each(Account::begin_day);
     }
 
-    pub fn record_equity(&mut self, equity: Usd) {
+    /// Takes an equity on record, and those of the strategies; `None` where an earlier version wrote
+    /// it, which recorded none: then what the fills alone say has to do.
+    pub fn record_equity(&mut self, equity: Usd, strategies: Option<&[(StrategyId, Usd)]>) {
         self.equity_recorded = equity;
+        self.peak = self.peak.max(equity);
+        if let Some(strategies) = strategies {
+            for (strategy, equity) in strategies {
+                self.accounts.entry(*strategy).or_default().record(*equity);
+            }
+            return;
+        }
+        for account in self.accounts.values_mut() {
+            let mark = |symbol, position| self.holdings.get(&symbol)?.mark(position);
+            if let Some(equity) = account.equity(mark) {
+                account.record(equity);
+            }
+        }
     }
 
     pub const fn equity_recorded(&self) -> Usd {
@@ -209,53 +262,37 @@ impl Ledger {
                 symbol: *symbol,
                 position: holding.position,
                 average_price: average(holding),
-                mark: mark(holding),
+                mark: holding.mark(holding.position),
             })
             .collect()
     }
 
     /// What each strategy holds and has open.
     pub fn exposures(&self) -> Vec<StrategyExposure> {
-        self.shares
+        self.accounts
             .iter()
-            .map(|((strategy, symbol), share)| StrategyExposure {
-                strategy: *strategy,
-                symbol: *symbol,
-                position: share.position,
-                open_buy: share.open_buy.size(),
-                open_sell: share.open_sell.size(),
-                orders_open: 0,
-                highest_buy: None,
-                lowest_sell: None,
-            })
+            .flat_map(|(strategy, account)| account.exposures(*strategy))
             .collect()
     }
 }
 
-impl Share {
-    const fn open_mut(&mut self, side: Side) -> &mut Exposure {
-        match side {
-            Side::Buy => &mut self.open_buy,
-            Side::Sell => &mut self.open_sell,
-        }
+impl Holding {
+    /// The worse of mid and last for whoever holds such a position; without a last trade the worse
+    /// side of the book.
+    fn mark(&self, position: Exposure) -> Option<Price> {
+        let long = position.is_long();
+        let Some(quote) = self.quote else {
+            return self.last;
+        };
+        let other = self
+            .last
+            .unwrap_or(if long { quote.bid } else { quote.ask });
+        Some(if long {
+            quote.mid.min(other)
+        } else {
+            quote.mid.max(other)
+        })
     }
-}
-
-/// The worse of mid and last for whoever holds the position; without a last trade the worse side of
-/// the book.
-fn mark(holding: &Holding) -> Option<Price> {
-    let long = holding.position.is_long();
-    let Some(quote) = holding.quote else {
-        return holding.last;
-    };
-    let other = holding
-        .last
-        .unwrap_or(if long { quote.bid } else { quote.ask });
-    Some(if long {
-        quote.mid.min(other)
-    } else {
-        quote.mid.max(other)
-    })
 }
 
 fn average(holding: &Holding) -> Option<Price> {
@@ -293,132 +330,4 @@ fn cost_after(
 }
 
 #[cfg(test)]
-mod tests {
-    use alloc::vec;
-
-    use portcullis_domain::{Level, OrderId, VenueExecutionId, VenueOrderId};
-
-    use super::*;
-
-    fn xrp() -> Symbol {
-        Symbol::new("XRPUSDT").unwrap()
-    }
-
-    fn alice() -> StrategyId {
-        StrategyId::new("alice").unwrap()
-    }
-
-    fn fill(side: Side, quantity: &str, price: &str, fee: &str) -> Fill {
-        Fill {
-            execution: VenueExecutionId::new("e").unwrap(),
-            order: OrderId([1; 16]),
-            venue_order: VenueOrderId::new("v").unwrap(),
-            symbol: xrp(),
-            side,
-            price: price.parse().unwrap(),
-            quantity: quantity.parse().unwrap(),
-            fee: fee.parse().unwrap(),
-            venue_time: Timestamp(0),
-        }
-    }
-
-    fn book(bid: &str, ask: &str) -> Book {
-        let level = |price: &str| Level {
-            price: price.parse().unwrap(),
-            quantity: "1".parse().unwrap(),
-        };
-        Book::new(xrp(), vec![level(bid)], vec![level(ask)], 1, Timestamp(0)).unwrap()
-    }
-
-    #[test]
-    fn loss_is_the_fall_of_equity_with_fees() {
-        let mut ledger = Ledger::default();
-        ledger.begin_day(1, Usd::ZERO);
-        ledger
-            .book(alice(), &fill(Side::Buy, "10", "100", "1"))
-            .unwrap();
-        ledger.quote(&book("89", "91"), Timestamp(1));
-        // Bought at 100, marked at the mid of 90 (the last price is 100): lost 100 and 1 of fees.
-        assert_eq!(ledger.loss().unwrap(), "101".parse().unwrap());
-        ledger.last(xrp(), "80".parse().unwrap());
-        assert_eq!(
-            ledger.loss().unwrap(),
-            "201".parse().unwrap(),
-            "the worse of mid and last"
-        );
-        ledger
-            .book(alice(), &fill(Side::Sell, "10", "95", "1"))
-            .unwrap();
-        assert_eq!(
-            ledger.loss().unwrap(),
-            "52".parse().unwrap(),
-            "flat: only cash counts"
-        );
-    }
-
-    #[test]
-    fn a_short_is_marked_against_itself() {
-        let mut ledger = Ledger::default();
-        ledger
-            .book(alice(), &fill(Side::Sell, "10", "100", "0"))
-            .unwrap();
-        ledger.quote(&book("109", "111"), Timestamp(1));
-        assert_eq!(ledger.loss().unwrap(), "100".parse().unwrap());
-        ledger.last(xrp(), "120".parse().unwrap());
-        assert_eq!(ledger.loss().unwrap(), "200".parse().unwrap());
-    }
-
-    #[test]
-    fn the_average_price_follows_adding_reducing_and_turning() {
-        let mut ledger = Ledger::default();
-        let average = |ledger: &Ledger| ledger.positions().first().and_then(|p| p.average_price);
-        ledger
-            .book(alice(), &fill(Side::Buy, "1", "100", "0"))
-            .unwrap();
-        ledger
-            .book(alice(), &fill(Side::Buy, "1", "120", "0"))
-            .unwrap();
-        assert_eq!(average(&ledger), Some("110".parse().unwrap()));
-        ledger
-            .book(alice(), &fill(Side::Sell, "1", "130", "0"))
-            .unwrap();
-        assert_eq!(average(&ledger), Some("110".parse().unwrap()));
-        ledger
-            .book(alice(), &fill(Side::Sell, "3", "140", "0"))
-            .unwrap();
-        assert_eq!(
-            ledger.positions_held().next(),
-            Some((xrp(), "-2".parse().unwrap()))
-        );
-        assert_eq!(average(&ledger), Some("140".parse().unwrap()));
-    }
-
-    #[test]
-    fn a_position_without_a_young_price_is_not_priced() {
-        let mut ledger = Ledger::default();
-        let age_max = Span::from_secs(1);
-        assert!(ledger.is_priced(None, Timestamp(0), age_max));
-        assert!(!ledger.is_priced(Some(xrp()), Timestamp(0), age_max));
-        ledger
-            .book(alice(), &fill(Side::Buy, "1", "100", "0"))
-            .unwrap();
-        assert!(!ledger.is_priced(None, Timestamp(0), age_max));
-        ledger.quote(&book("99", "101"), Timestamp(0));
-        assert!(ledger.is_priced(Some(xrp()), Timestamp(1_000_000), age_max));
-        assert!(!ledger.is_priced(None, Timestamp(1_000_001), age_max));
-    }
-
-    #[test]
-    fn open_quantities_come_back_to_nothing() {
-        let mut ledger = Ledger::default();
-        let quantity: Quantity = "5".parse().unwrap();
-        ledger.open(alice(), xrp(), Side::Sell, quantity).unwrap();
-        let exposure = ledger.exposures().pop().unwrap();
-        assert_eq!(
-            (exposure.open_buy, exposure.open_sell),
-            (None, Some(quantity))
-        );
-        ledger.close(alice(), xrp(), Side::Sell, quantity).unwrap();
-        assert_eq!(ledger.exposures().pop().unwrap().open_sell, None);
-    }
-}
+mod tests;

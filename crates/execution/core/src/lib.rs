@@ -32,6 +32,6 @@ mod upkeep;
 
 pub use engine::{Execution, Fault, Settings};
 pub use input::{
-    Effect, Effects, Input, PlaceOutcome, QueryOutcome, Ticket, VenueOrder, VenueState,
+    Effect, Effects, Input, PlaceOutcome, QueryOutcome, Requests, Ticket, VenueOrder, VenueState,
 };
 pub use record::Record;

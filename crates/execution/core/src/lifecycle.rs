@@ -37,23 +37,28 @@ impl Execution {
         } else if permit.message().policy != self.settings.policy_hash {
             Err(Reason::PolicyMismatch)
         } else {
-            self.may_send(message, now)
+            permit.message().tighten(message)
         };
-        if let Err(reason) = allowed {
-            let report = report_of(message, None, OrderStatus::Refused, None, Some(reason), "");
-            out.effects.push(Effect::Report(report));
-            return Ok(());
-        }
+        // From here on there is only the order as risk-guard lets it through.
+        let allowed = allowed.and_then(|order| self.may_send(&order, now).map(|()| order));
+        let order = match allowed {
+            Ok(order) => order,
+            Err(reason) => {
+                let report = report_of(message, None, OrderStatus::Refused, None, Some(reason), "");
+                out.effects.push(Effect::Report(report));
+                return Ok(());
+            }
+        };
         self.emit(
             out,
             Record::Accepted {
-                order: message.clone(),
+                order: order.clone(),
                 expires_at,
                 at: now,
             },
         )?;
         out.effects.push(Effect::Prepare {
-            order: message.clone(),
+            order,
             permit: permit.frame().to_vec(),
         });
         Ok(())

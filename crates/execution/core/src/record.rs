@@ -1,6 +1,10 @@
 //! What the journal holds. Replaying all records in order gives the state that wrote them.
 
-use portcullis_domain::{Fill, Order, OrderId, OrderStatus, Timestamp, Usd, VenueOrderId};
+use alloc::vec::Vec;
+
+use portcullis_domain::{
+    Fill, Order, OrderId, OrderStatus, StrategyId, Timestamp, Usd, VenueOrderId,
+};
 use serde::{Deserialize, Serialize};
 
 /// One change of state.
@@ -58,5 +62,15 @@ pub enum Record {
     Equity {
         /// Cash flow of all fills and fees, plus the positions at their marks.
         equity: Usd,
+        /// The same of each strategy of which it changed, at most [`Record::STRATEGIES_MAX`] of
+        /// them; `None` in journals of versions that recorded none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        strategies: Option<Vec<(StrategyId, Usd)>>,
     },
+}
+
+impl Record {
+    /// The most strategies in one [`Record::Equity`]: with them it stays below 512 bytes, as any
+    /// other record; what is more takes another one.
+    pub const STRATEGIES_MAX: usize = 8;
 }

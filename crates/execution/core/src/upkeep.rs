@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use portcullis_domain::{KillCause, KillState, OrderId, OrderStatus, Reason, Span, Timestamp};
+use portcullis_domain::{
+    KillCause, KillState, OrderId, OrderStatus, Posture, Reason, Span, Timestamp,
+};
 use portcullis_wire::messages::{Heartbeat, Notice};
 use portcullis_wire::principal::Role;
 use portcullis_wire::{Text, Verified};
@@ -119,7 +121,10 @@ impl Execution {
         self.resolve_doubts(out, now);
         let heard_at = self.heartbeat.map_or(self.started_at, |(_, at)| at);
         let silent = now.since(heard_at) > SILENCE_MAX;
-        let cancelling = !self.kill.may_trade() || self.stopping || silent;
+        let guard_stops = self.heartbeat.is_some_and(|(heartbeat, _)| {
+            !heartbeat.kill.may_trade() || heartbeat.posture == Posture::Emergency
+        });
+        let cancelling = !self.kill.may_trade() || self.stopping || silent || guard_stops;
         if cancelling {
             self.cancel_all(out, now);
         }
@@ -176,11 +181,22 @@ impl Execution {
             return Ok(());
         }
         self.equity_at = now.plus(EQUITY_EVERY);
-        match self.ledger.equity() {
-            Some(equity) if equity != self.ledger.equity_recorded() => {
-                self.emit(out, Record::Equity { equity })
+        let Some(equity) = self.ledger.equity() else {
+            return Ok(());
+        };
+        let changed = self.ledger.equities_changed();
+        if changed.is_empty() && equity == self.ledger.equity_recorded() {
+            return Ok(());
+        }
+        let mut rest = changed.as_slice();
+        loop {
+            let part;
+            (part, rest) = rest.split_at(rest.len().min(Record::STRATEGIES_MAX));
+            let strategies = Some(part.to_vec());
+            self.emit(out, Record::Equity { equity, strategies })?;
+            if rest.is_empty() {
+                return Ok(());
             }
-            Some(_) | None => Ok(()),
         }
     }
 

@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_domain::{Span, Timestamp};
+use portcullis_venue::bybit::VenueError;
 use portcullis_venue::bybit::reply::{self, ServerTime};
 use thiserror::Error;
 
@@ -50,6 +51,9 @@ pub enum MeasureError {
     /// An answer that is not a time.
     #[error("read the venue's time from an answer with HTTP status {0}")]
     Unreadable(u16),
+    /// The venue did not say it.
+    #[error("the venue refused to tell its time: {0}")]
+    Refused(VenueError),
     /// The round trip was too long to measure anything, or this machine's clock went backwards.
     #[error("the round trip was too long to measure the venue's time")]
     TooSlow,
@@ -137,9 +141,10 @@ impl VenueClock {
         let answer = reply::read::<ServerTime>(&reply.body)
             .ok()
             .filter(|_| reply.http_status == 200);
+        let answer = answer.ok_or(MeasureError::Unreadable(reply.http_status))?;
         let venue_time = answer
-            .and_then(|answer| answer.outcome.ok())
-            .ok_or(MeasureError::Unreadable(reply.http_status))?;
+            .outcome
+            .map_err(|refused| MeasureError::Refused(refused.class))?;
         if self.record(sent_at, venue_time.now, received_at) {
             Ok(())
         } else {

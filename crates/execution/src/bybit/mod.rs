@@ -14,7 +14,7 @@ mod rest;
 mod stream;
 
 pub use budget::{Budget, BudgetSettings, EndpointClass};
-pub use clock::{ClockSettings, VenueClock};
+pub use clock::{ClockSettings, MeasureError, VenueClock};
 pub use endpoint::{Endpoint, EndpointError};
 pub use rest::{LimitHeaders, NotSent, Reply, RestClient, SendError, SetupError, SignedHeaders};
 pub use rest::{Timeouts, Unknown};

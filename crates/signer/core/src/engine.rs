@@ -6,7 +6,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    Hash, KillCause, KillState, Order, OrderId, Reason, Span, TIME_REVERSAL_MAX, Timestamp, Venue,
+    Hash, KillCause, KillState, Order, OrderId, Posture, Reason, Span, TIME_REVERSAL_MAX,
+    Timestamp, Venue,
 };
 use portcullis_venue::bybit::{Action, Authority, RECV_WINDOW_MS, request_of, signed_text};
 use portcullis_wire::command::OperatorKeys;
@@ -263,7 +264,7 @@ impl Engine {
         if time.since(now) > SKEW_MAX || now.since(time) > SKEW_MAX {
             return Err(Reason::ClockSkew);
         }
-        let action = venue_action(action, order).ok_or(Reason::OrderSeal)?;
+        let action = venue_action(action, order.as_ref()).ok_or(Reason::OrderSeal)?;
         let derived = request_of(&action).payload;
         if derived.as_bytes() != payload.as_slice() {
             return Err(Reason::BytesDiffer);
@@ -271,7 +272,7 @@ impl Engine {
         let authority = action.authority();
         let key = self.key(authority);
         let text = signed_text(&action, *timestamp_ms, key.as_str(), &derived);
-        let place = match order {
+        let place = match &order {
             None => None,
             Some(order) => {
                 let standing = self.ledger.standing(order.id, digest(text.as_bytes()));
@@ -316,16 +317,19 @@ impl Engine {
         if !licence.heartbeat.kill.may_trade() {
             return Err(Reason::KillSwitch);
         }
+        if licence.heartbeat.posture == Posture::Emergency {
+            return Err(Reason::PostureRestricts);
+        }
         Ok(licence.heartbeat.policy)
     }
 
-    /// Whether the order inside the permit may be placed at all; the order, if so.
-    fn may_place<'a>(
+    /// Whether the order inside the permit may be placed at all; if so, the order as it may leave.
+    fn may_place(
         &self,
         now: Timestamp,
         frame: &[u8],
-        permit: Option<&'a EnclosedPermit>,
-    ) -> Result<&'a Order, Reason> {
+        permit: Option<&EnclosedPermit>,
+    ) -> Result<Order, Reason> {
         let policy = self.licence(now)?;
         let EnclosedPermit { permit, order } = permit.ok_or(Reason::OrderSeal)?;
         if permit.frame() != frame || permit.message().order != order.frame() {
@@ -338,7 +342,7 @@ impl Engine {
             return Err(Reason::Expired);
         }
         match order.message().venue {
-            Venue::Bybit => Ok(order.message()),
+            Venue::Bybit => permit.message().tighten(order.message()),
         }
     }
 

@@ -9,7 +9,9 @@
 mod desk;
 
 use desk::{Desk, POLICY, config, decision, refusal};
-use portcullis_domain::{Hash, KillState, OrderId, Reason, Span, Symbol, Timestamp};
+use portcullis_domain::{
+    Hash, KillState, Order, OrderId, Posture, Reason, Side, Span, Symbol, Timestamp,
+};
 use portcullis_testkit::seals::{self, NOW};
 use portcullis_venue::bybit::{self, Action, Authority};
 use portcullis_wire::Text;
@@ -182,6 +184,72 @@ fn each_broken_rule_is_refused_with_its_own_reason() {
             "{rule}"
         );
     }
+}
+
+#[test]
+fn a_tightened_order_is_signed_at_the_worst_price_and_at_no_other() {
+    for (side, worst) in [(Side::Buy, "0.49"), (Side::Sell, "0.51")] {
+        let mut desk = Desk::open();
+        let order = Order {
+            side,
+            ..desk.order(1)
+        };
+        let tightened = Order {
+            limit_price: worst.parse().unwrap(),
+            ..order.clone()
+        };
+        let original = desk.ask_at(&order, worst, &order);
+        assert_eq!(
+            refusal(&desk.send(&original)),
+            Some(Reason::BytesDiffer),
+            "{side}: the order's own limit"
+        );
+        let request = desk.ask_at(&order, worst, &tightened);
+        let effects = desk.send(&request);
+        let payload = bybit::place(&tightened).payload;
+        assert!(
+            matches!(decision(&effects), Decision::Sign { text, .. } if text.ends_with(&payload)),
+            "{side}: {effects:?}"
+        );
+    }
+}
+
+#[test]
+fn a_worst_price_beyond_the_orders_own_limit_is_not_signed() {
+    for (side, worst) in [(Side::Buy, "0.51"), (Side::Sell, "0.49")] {
+        let mut desk = Desk::open();
+        let order = Order {
+            side,
+            ..desk.order(1)
+        };
+        let loosened = Order {
+            limit_price: worst.parse().unwrap(),
+            ..order.clone()
+        };
+        for bytes_of in [&order, &loosened] {
+            let request = desk.ask_at(&order, worst, bytes_of);
+            let effects = desk.send(&request);
+            assert_eq!(refusal(&effects), Some(Reason::OrderSeal), "{side}");
+            assert!(effects.records.is_empty(), "{side}");
+        }
+    }
+}
+
+#[test]
+fn an_emergency_signs_no_order_and_everything_else() {
+    let mut desk = Desk::open();
+    desk.beat_in(Posture::Emergency, KillState::Armed, POLICY);
+    assert_eq!(
+        desk.engine.standstill(desk.now),
+        Some(Reason::PostureRestricts)
+    );
+    let order = desk.order(1);
+    assert_eq!(refusal(&desk.place(&order)), Some(Reason::PostureRestricts));
+    for request in others(&desk) {
+        assert_eq!(refusal(&desk.send(&request)), None, "{:?}", request.action);
+    }
+    desk.beat_in(Posture::Defensive, KillState::Armed, POLICY);
+    assert_eq!(refusal(&desk.place(&order)), None);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn guard_runs(bench: &mut Bench, policy: Hash) -> Vec<Effect> {
 #[test]
 fn another_policy_at_the_guard_stops_every_order_is_told_once_and_is_over_when_they_agree() {
     let mut bench = Bench::ready();
-    let reason = |bench: &Bench| bench.execution.status(bench.now).unwrap().reason;
+    let reason = |bench: &Bench| bench.status().reason;
     assert_eq!(guard_runs(&mut bench, OTHER), said(OTHER));
     assert_eq!(guard_runs(&mut bench, OTHER), [], "once");
     assert_eq!(reason(&bench), Some(Reason::PolicyMismatch));

@@ -1,15 +1,15 @@
 //! An execution with its journal, driven by hand.
 use execution_core::{
-    Effect, Effects, Execution, Input, Record, Settings, Ticket, VenueOrder, VenueState,
+    Effect, Effects, Execution, Input, Record, Requests, Settings, Ticket, VenueOrder, VenueState,
 };
 use portcullis_domain::{
-    Book, Exposure, Fill, Hash, KillState, Level, Order, OrderId, OrderStatus, Reason, Span,
-    Symbol, Timestamp, VenueExecutionId, VenueOrderId,
+    Book, Exposure, Fill, Hash, KillState, Level, Order, OrderId, OrderStatus, Posture, Reason,
+    Span, Symbol, Timestamp, VenueExecutionId, VenueOrderId,
 };
 use portcullis_testkit::World;
 use portcullis_testkit::seals::{NOW, order};
 use portcullis_wire::Text;
-use portcullis_wire::messages::{Heartbeat, Receipt};
+use portcullis_wire::messages::{ExecutionStatus, Heartbeat, Receipt};
 use portcullis_wire::subjects::{BOOK, HEARTBEAT};
 
 pub const POLICY: Hash = Hash([7; 32]);
@@ -100,10 +100,14 @@ impl Bench {
     }
 
     pub fn beat(&mut self) {
+        self.beat_with(KillState::Armed, Posture::Normal);
+    }
+
+    pub fn beat_with(&mut self, kill: KillState, posture: Posture) {
         let beat = Heartbeat {
-            kill: KillState::Armed,
+            kill,
+            posture,
             policy: POLICY,
-            posture: portcullis_domain::Posture::Normal,
         };
         let beat = self
             .world
@@ -139,9 +143,14 @@ impl Bench {
 
     pub fn permit(&mut self, order: &Order) -> Vec<Effect> {
         let sealed = self.world.permit(self.now, order);
+        self.permitted(&sealed.frame)
+    }
+
+    /// A sealed permit comes.
+    pub fn permitted(&mut self, frame: &[u8]) -> Vec<Effect> {
         let (permit, order) = self
             .world
-            .open_permit("execution", self.now, &sealed.frame)
+            .open_permit("execution", self.now, frame)
             .unwrap();
         self.step(Input::Permit {
             permit: permit.either(),
@@ -163,21 +172,36 @@ impl Bench {
     pub fn send(&mut self, number: u64) -> Vec<Effect> {
         let order = order(number, self.now);
         self.permit(&order);
+        self.finish(&order)
+    }
+
+    /// Journal, receipt and signature for an order that was permitted.
+    pub fn finish(&mut self, order: &Order) -> Vec<Effect> {
         self.step(Input::FactSealed {
             order: order.id,
             fact: FACT,
         });
         self.step(Input::Durable(order.id));
-        self.receipt(number, FACT);
+        self.step(Input::Receipt(Receipt {
+            fact: FACT,
+            order: order.id,
+            index: 0,
+            entry: Hash([1; 32]),
+        }));
         self.step(Input::Signed {
             order: order.id,
             answer: Ok(ticket()),
         })
     }
 
+    pub fn status(&self) -> ExecutionStatus {
+        self.execution
+            .status(self.now, Requests::default())
+            .unwrap()
+    }
+
     pub fn status_of(&self, number: u64) -> Option<OrderStatus> {
-        let status = self.execution.status(self.now).unwrap();
-        status
+        self.status()
             .orders
             .iter()
             .find(|order| order.order == id(number))

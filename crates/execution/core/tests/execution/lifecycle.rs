@@ -245,7 +245,7 @@ fn a_fill_counts_once_and_the_last_one_ends_the_order() {
     assert_eq!(again, []);
     let last = bench.step(Input::VenueFill(fill(1, "e2", "6", "0.5")));
     assert_eq!(reports(&last), [(OrderStatus::Filled, None)]);
-    let status = bench.execution.status(bench.now).unwrap();
+    let status = bench.status();
     assert_eq!((status.fills, status.orders_open), (2, 0));
     let exposure = status.exposures.first().unwrap();
     assert_eq!(exposure.position, "10".parse().unwrap());
@@ -282,7 +282,7 @@ fn a_late_fill_of_an_ended_order_is_still_booked() {
     bench.step(Input::Venue(venue(1, VenueState::Cancelled, None)));
     assert_eq!(bench.status_of(1), None);
     bench.step(Input::VenueFill(fill(1, "e1", "4", "0.5")));
-    let status = bench.execution.status(bench.now).unwrap();
+    let status = bench.status();
     assert_eq!(
         status.exposures.first().unwrap().position,
         "4".parse().unwrap()

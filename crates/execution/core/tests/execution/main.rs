@@ -3,5 +3,7 @@
 
 mod agreement;
 mod bench;
+mod guard;
 mod lifecycle;
+mod money;
 mod stops;

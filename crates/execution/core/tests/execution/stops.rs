@@ -2,7 +2,7 @@
 use crate::bench::{
     Bench, POLICY, fill, id, places, refused, reports, settings, ticket, venue, xrp,
 };
-use execution_core::{Effect, Execution, Input, PlaceOutcome, Record, VenueState};
+use execution_core::{Effect, Execution, Input, PlaceOutcome, Record, Requests, VenueState};
 use portcullis_domain::{Hash, KillCause, KillState, OrderStatus, Reason, Span, VenueOrderId};
 use portcullis_testkit::seals::{NOW, order};
 use portcullis_wire::Text;
@@ -245,7 +245,7 @@ fn the_daily_loss_latches_and_a_new_day_does_not_unlatch_it() {
     bench.later(Span::from_secs(86_400));
     bench.step(Input::Tick);
     bench.beat();
-    let status = bench.execution.status(bench.now).unwrap();
+    let status = bench.status();
     assert_eq!(status.reason, Some(Reason::KillSwitch));
 }
 
@@ -257,13 +257,13 @@ fn the_day_rolls_forward_only_and_from_the_recorded_equity() {
     bench.quote("0.39", "0.41");
     bench.later(Span::from_secs(2));
     bench.step(Input::Tick);
-    let loss = |bench: &Bench| bench.execution.status(bench.now).unwrap().loss;
+    let loss = |bench: &Bench| bench.status().loss;
     assert_eq!(
         loss(&bench),
         "2".parse().unwrap(),
         "10 bought at 0.6, marked at 0.4"
     );
-    let day = bench.execution.status(bench.now).unwrap().day;
+    let day = bench.status().day;
 
     bench.later(Span::from_secs(86_400));
     bench.step(Input::Tick);
@@ -282,11 +282,7 @@ fn the_day_rolls_forward_only_and_from_the_recorded_equity() {
     bench.quote("0.29", "0.31");
     bench.now = bench.now.minus(Span::from_secs(2 * 86_400));
     bench.step(Input::Tick);
-    assert_eq!(
-        bench.execution.status(bench.now).unwrap().day,
-        day + 1,
-        "never backwards"
-    );
+    assert_eq!(bench.status().day, day + 1, "never backwards");
     assert_eq!(
         loss(&bench),
         "1".parse().unwrap(),
@@ -301,7 +297,7 @@ fn a_restart_puts_what_was_in_flight_in_doubt_and_keeps_the_totals() {
     bench.step(Input::VenueFill(fill(1, "e1", "4", "0.5")));
     bench.send(2);
     bench.permit(&order(3, NOW));
-    let before = bench.execution.status(bench.now).unwrap();
+    let before = bench.status();
 
     let mut again = Execution::new(settings(), KillState::Armed, bench.now);
     for record in &bench.journal {
@@ -314,7 +310,7 @@ fn a_restart_puts_what_was_in_flight_in_doubt_and_keeps_the_totals() {
         .filter(|r| matches!(r, Record::InDoubt { .. }))
         .count();
     assert_eq!(doubts, 2, "sent, and accepted only");
-    let after = again.status(bench.now).unwrap();
+    let after = again.status(bench.now, Requests::default()).unwrap();
     assert_eq!(after.exposures, before.exposures);
     assert_eq!(
         (after.fills, after.orders_open),
@@ -346,7 +342,7 @@ fn an_account_taken_without_the_stream_does_not_reconcile() {
     let mut bench = Bench::ready();
     bench.step(Input::StreamLost);
     bench.account(&[], &[], &[]);
-    let reason = |bench: &Bench| bench.execution.status(bench.now).unwrap().reason;
+    let reason = |bench: &Bench| bench.status().reason;
     assert_eq!(reason(&bench), Some(Reason::NotReconciled));
     bench.step(Input::StreamUp);
     assert_eq!(reason(&bench), Some(Reason::NotReconciled));
@@ -358,6 +354,6 @@ fn an_account_taken_without_the_stream_does_not_reconcile() {
 fn an_open_order_that_is_not_ours_stops_new_orders() {
     let mut bench = Bench::ready();
     bench.account(&[venue(77, VenueState::Open, None)], &[], &[]);
-    let status = bench.execution.status(bench.now).unwrap();
+    let status = bench.status();
     assert_eq!(status.reason, Some(Reason::NotReconciled));
 }

@@ -1,7 +1,7 @@
 //! A signer at work in a small deployment.
 #![expect(dead_code, reason = "each test binary uses its own part")]
 
-use portcullis_domain::{Hash, KillState, Order, Reason, Span, Timestamp};
+use portcullis_domain::{Hash, KillState, Order, Posture, Price, Reason, Span, Timestamp};
 use portcullis_testkit::World;
 use portcullis_testkit::seals::{self, NOW};
 use portcullis_venue::bybit::{self, Action};
@@ -54,10 +54,14 @@ impl Desk {
     }
 
     pub fn beat(&mut self, kill: KillState, policy: Hash) {
+        self.beat_in(Posture::Normal, kill, policy);
+    }
+
+    pub fn beat_in(&mut self, posture: Posture, kill: KillState, policy: Hash) {
         let beat = Heartbeat {
             kill,
             policy,
-            posture: portcullis_domain::Posture::Normal,
+            posture,
         };
         let beat = self
             .world
@@ -78,6 +82,19 @@ impl Desk {
             },
             timestamp_ms: self.now.as_millis(),
             payload: bybit::place(order).payload.into_bytes(),
+        }
+    }
+
+    /// A permit that tightens the order, and the request for these bytes.
+    pub fn ask_at(&mut self, order: &Order, worst: &str, bytes_of: &Order) -> SignRequest {
+        let worst: Price = worst.parse().unwrap();
+        let permit = self.world.permit_at(self.now, order, worst);
+        SignRequest {
+            action: SignAction::Place {
+                permit: permit.frame,
+            },
+            timestamp_ms: self.now.as_millis(),
+            payload: bybit::place(bytes_of).payload.into_bytes(),
         }
     }
 

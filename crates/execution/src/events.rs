@@ -1,0 +1,86 @@
+//! What comes back from the venue, by its answers and by its stream, on its way to the core.
+
+use execution_core::Input;
+use portcullis_runtime::tracing;
+
+use crate::bybit::StreamEvent;
+use crate::shell::{Shell, ShellError};
+use crate::venue::{Event, fill_of, order_of};
+
+impl Shell {
+    pub(crate) async fn event(&mut self, event: Event) -> Result<(), ShellError> {
+        match event {
+            Event::Durable(orders) => {
+                for order in orders {
+                    self.step(Input::Durable(order)).await?;
+                }
+                Ok(())
+            }
+            Event::Placed { order, outcome } => self.step(Input::Placed { order, outcome }).await,
+            Event::Queried {
+                order,
+                asked_at,
+                outcome,
+            } => {
+                self.step(Input::Queried {
+                    order,
+                    asked_at,
+                    outcome,
+                })
+                .await
+            }
+            Event::Account {
+                asked_at,
+                open,
+                fills,
+                positions,
+            } => {
+                self.reading_account = false;
+                self.step(Input::Account {
+                    asked_at,
+                    open,
+                    fills,
+                    positions,
+                })
+                .await
+            }
+            Event::AccountUnread => {
+                self.reading_account = false;
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) async fn streamed(&mut self, event: StreamEvent) -> Result<(), ShellError> {
+        match event {
+            StreamEvent::Connected => {
+                tracing::info!("the venue's stream is up");
+                self.streaming = true;
+                self.step(Input::StreamUp).await
+            }
+            StreamEvent::Disconnected { detail } => {
+                tracing::warn!(detail = detail.as_str(), "the venue's stream is lost");
+                // Another attempt that failed loses nothing more.
+                if std::mem::take(&mut self.streaming) {
+                    self.venue.lost_stream();
+                }
+                self.step(Input::StreamLost).await
+            }
+            StreamEvent::Malformed { detail } => {
+                tracing::warn!(detail = detail.as_str(), "unreadable on the venue's stream");
+                // It may have been an event: what it said has to be found out another way.
+                self.venue.lost_stream();
+                self.step(Input::StreamLost).await?;
+                self.step(Input::StreamUp).await
+            }
+            StreamEvent::Order(info) => match order_of(&info) {
+                Some(update) => self.step(Input::Venue(update)).await,
+                None => Ok(()),
+            },
+            StreamEvent::Execution(execution) => match fill_of(&execution) {
+                Some(fill) => self.step(Input::VenueFill(fill)).await,
+                None => Ok(()),
+            },
+        }
+    }
+}
