@@ -12,8 +12,8 @@
 use alloc::collections::BTreeMap;
 use core::fmt;
 
-use crate::{AmountError, Exposure, OrderId, Price, Quantity, Side, Span, StrategyId, Symbol};
-use crate::{Timestamp, Usd};
+use crate::{AmountError, Exposure, Order, OrderId, Price, Quantity, Side, Span, StrategyId};
+use crate::{Symbol, Timestamp, Usd};
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +35,12 @@ pub struct ExposureRow {
     pub open_buy: Option<Quantity>,
     /// What its open and doubtful sell orders may still take away.
     pub open_sell: Option<Quantity>,
+    /// How many orders are open or in doubt.
+    pub orders_open: u64,
+    /// The highest price of an open or doubtful buy order.
+    pub highest_buy: Option<Price>,
+    /// The lowest price of an open or doubtful sell order.
+    pub lowest_sell: Option<Price>,
 }
 
 /// Between which positions the truth lies, whatever becomes of the open orders.
@@ -168,6 +174,7 @@ struct Totals {
     // Never negative.
     buys: Exposure,
     sells: Exposure,
+    orders: u64,
 }
 
 impl Totals {
@@ -175,6 +182,7 @@ impl Totals {
         position: Exposure::FLAT,
         buys: Exposure::FLAT,
         sells: Exposure::FLAT,
+        orders: 0,
     };
 
     fn with_row(self, row: &ExposureRow) -> Result<Self, AmountError> {
@@ -186,14 +194,23 @@ impl Totals {
         let mut totals = Self { position, ..self };
         for (side, open) in [(Side::Buy, row.open_buy), (Side::Sell, row.open_sell)] {
             if let Some(open) = open {
-                totals = totals.with_order(side, open)?;
+                totals = totals.with_open(side, open)?;
             }
         }
+        totals.orders = totals.orders.saturating_add(row.orders_open);
         totals.worst()?;
         Ok(totals)
     }
 
     fn with_order(self, side: Side, quantity: Quantity) -> Result<Self, AmountError> {
+        let orders = self.orders.saturating_add(1);
+        Ok(Self {
+            orders,
+            ..self.with_open(side, quantity)?
+        })
+    }
+
+    fn with_open(self, side: Side, quantity: Quantity) -> Result<Self, AmountError> {
         Ok(match side {
             Side::Buy => Self {
                 buys: self.buys.bought(quantity)?,
@@ -207,13 +224,16 @@ impl Totals {
     }
 
     fn without_order(self, side: Side, quantity: Quantity) -> Result<Self, AmountError> {
+        let orders = self.orders.saturating_sub(1);
         Ok(match side {
             Side::Buy => Self {
                 buys: self.buys.sold(quantity)?,
+                orders,
                 ..self
             },
             Side::Sell => Self {
                 sells: self.sells.sold(quantity)?,
+                orders,
                 ..self
             },
         })
@@ -242,6 +262,9 @@ struct Reservation {
     symbol: Symbol,
     side: Side,
     quantity: Quantity,
+    price: Price,
+    /// Whether it may still meet another order.
+    is_live: bool,
     expires_at: Timestamp,
     reported_at: Option<Timestamp>,
 }
@@ -260,6 +283,10 @@ impl Reservation {
 struct Sums {
     of_strategies: BTreeMap<(Symbol, StrategyId), Totals>,
     of_symbols: BTreeMap<Symbol, Totals>,
+    /// How many orders each strategy has open, in all instruments.
+    orders: BTreeMap<StrategyId, u64>,
+    /// The prices of our own orders: what execution says, and each reservation.
+    prices: BTreeMap<(Symbol, Side, Price), u32>,
 }
 
 impl Sums {
@@ -284,11 +311,31 @@ impl Sums {
         symbol: Symbol,
         change: impl Fn(Totals) -> Result<Totals, AmountError>,
     ) -> Result<(), AmountError> {
-        let of_strategy = change(self.of_strategy(strategy, symbol))?;
+        let before = self.of_strategy(strategy, symbol);
+        let of_strategy = change(before)?;
         let of_symbol = change(self.of_symbol(symbol))?;
         self.of_strategies.insert((symbol, strategy), of_strategy);
         self.of_symbols.insert(symbol, of_symbol);
+        let orders = self.orders.entry(strategy).or_default();
+        *orders = orders
+            .saturating_sub(before.orders)
+            .saturating_add(of_strategy.orders);
         Ok(())
+    }
+
+    fn add_price(&mut self, symbol: Symbol, side: Side, price: Price) {
+        let count = self.prices.entry((symbol, side, price)).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    fn remove_price(&mut self, symbol: Symbol, side: Side, price: Price) {
+        let key = (symbol, side, price);
+        if let Some(count) = self.prices.get_mut(&key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.prices.remove(&key);
+            }
+        }
     }
 }
 
@@ -346,6 +393,11 @@ impl Exposures {
             }
             sums.change(row.strategy, row.symbol, |totals| totals.with_row(&row))
                 .map_err(|_| SnapshotError::Overflow)?;
+            for (side, price) in [(Side::Buy, row.highest_buy), (Side::Sell, row.lowest_sell)] {
+                if let Some(price) = price {
+                    sums.add_price(row.symbol, side, price);
+                }
+            }
         }
         let kept = |reservation: &Reservation| !reservation.is_settled_by(issued_at);
         for reservation in self
@@ -358,10 +410,15 @@ impl Exposures {
                 symbol,
                 side,
                 quantity,
+                price,
+                is_live,
                 ..
             } = *reservation;
             sums.change(strategy, symbol, |totals| totals.with_order(side, quantity))
                 .map_err(|_| SnapshotError::Overflow)?;
+            if is_live {
+                sums.add_price(symbol, side, price);
+            }
         }
         self.reservations.retain(|_, reservation| kept(reservation));
         self.sums = sums;
@@ -373,16 +430,17 @@ impl Exposures {
     ///
     /// # Errors
     /// [`ReserveError`]; nothing changes then, and the order must not be passed on.
-    pub fn reserve(
-        &mut self,
-        order: OrderId,
-        strategy: StrategyId,
-        symbol: Symbol,
-        side: Side,
-        quantity: Quantity,
-        expires_at: Timestamp,
-    ) -> Result<(), ReserveError> {
-        if self.reservations.contains_key(&order) {
+    pub fn reserve(&mut self, order: &Order, expires_at: Timestamp) -> Result<(), ReserveError> {
+        let Order {
+            id,
+            strategy,
+            symbol,
+            side,
+            quantity,
+            limit_price: price,
+            ..
+        } = *order;
+        if self.reservations.contains_key(&id) {
             return Err(ReserveError::Twice);
         }
         if self.reservations.len() >= self.reservations_max {
@@ -395,16 +453,31 @@ impl Exposures {
                 Ok(totals)
             })
             .map_err(|_| ReserveError::Overflow)?;
+        self.sums.add_price(symbol, side, price);
         let reservation = Reservation {
             strategy,
             symbol,
             side,
             quantity,
+            price,
+            is_live: true,
             expires_at,
             reported_at: None,
         };
-        self.reservations.insert(order, reservation);
+        self.reservations.insert(id, reservation);
         Ok(())
+    }
+
+    /// Notes that an order is over: it still counts until a snapshot includes it, but it meets no
+    /// other order any more.
+    pub fn ended(&mut self, order: OrderId) {
+        if let Some(reservation) = self.reservations.get_mut(&order)
+            && reservation.is_live
+        {
+            reservation.is_live = false;
+            let (symbol, side, price) = (reservation.symbol, reservation.side, reservation.price);
+            self.sums.remove_price(symbol, side, price);
+        }
     }
 
     /// Notes that execution has an order: the next snapshot that it issues later includes it.
@@ -430,11 +503,16 @@ impl Exposures {
             symbol,
             side,
             quantity,
+            price,
+            is_live,
             ..
         } = *reservation;
         self.sums.change(strategy, symbol, |totals| {
             totals.without_order(side, quantity)
         })?;
+        if is_live {
+            self.sums.remove_price(symbol, side, price);
+        }
         self.reservations.remove(&order);
         Ok(())
     }
@@ -445,6 +523,40 @@ impl Exposures {
     /// [`AmountError::TooLarge`] beyond 10^15.
     pub fn of_symbol(&self, symbol: Symbol) -> Result<Worst, AmountError> {
         self.sums.of_symbol(symbol).worst()
+    }
+
+    /// How many orders of an instrument may be open.
+    #[must_use]
+    pub fn orders_of_symbol(&self, symbol: Symbol) -> u64 {
+        self.sums.of_symbol(symbol).orders
+    }
+
+    /// How many orders of a strategy may be open, in all instruments.
+    #[must_use]
+    pub fn orders_of_strategy(&self, strategy: StrategyId) -> u64 {
+        self.sums.orders.get(&strategy).copied().unwrap_or(0)
+    }
+
+    /// The best price that our own orders offer to an order of this side: our lowest sell for a
+    /// buyer, our highest buy for a seller.
+    #[must_use]
+    pub fn own_best_for(&self, symbol: Symbol, side: Side) -> Option<Price> {
+        let other = side.opposite();
+        let range = (symbol, other, Price::LOWEST)..=(symbol, other, Price::HIGHEST);
+        let mut prices = self
+            .sums
+            .prices
+            .range(range)
+            .map(|((_, _, price), _)| *price);
+        match side {
+            Side::Buy => prices.next(),
+            Side::Sell => prices.next_back(),
+        }
+    }
+
+    /// Every instrument in which something is held or open.
+    pub fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        self.sums.of_symbols.keys().copied()
     }
 
     /// The worst case of one strategy in one instrument.

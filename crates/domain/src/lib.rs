@@ -40,7 +40,7 @@ pub use ids::{
 };
 pub use instrument::{Instrument, InstrumentError};
 pub use kill::{KillCause, KillState};
-pub use money::{AmountError, Bps, Exposure, Figure, Price, Quantity, Usd};
+pub use money::{AmountError, Bps, Exposure, Figure, Price, Quantity, Usd, distance, multiple_of};
 pub use order::{Fill, NoVenue, Order, OrderStatus, RiskProfile, Side, TimeInForce, Venue};
 pub use pools::{
     DailyStatistics, ImpactError, Kept, PATH_MAX, Pool, PoolError, StrictReceive, StrictSend,

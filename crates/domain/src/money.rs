@@ -193,6 +193,51 @@ impl Bps {
     }
 }
 
+impl Figure {
+    /// Nothing.
+    pub const ZERO: Self = Self(Decimal::ZERO);
+
+    /// A number of things; beyond 10^15 that many.
+    #[must_use]
+    pub fn count(count: u64) -> Self {
+        Self(Decimal::from(count).min(SIZE_MAX))
+    }
+}
+
+/// The number of a figure whose unit is US dollars.
+impl From<Figure> for Usd {
+    fn from(figure: Figure) -> Self {
+        Self(figure.0)
+    }
+}
+
+/// The number of a figure whose unit is basis points, rounded down; nothing for one below zero.
+impl From<Figure> for Bps {
+    fn from(figure: Figure) -> Self {
+        let whole = figure.0.trunc().max(Decimal::ZERO);
+        let most = Decimal::from(1_000_000_u32);
+        Self(u32::try_from(whole.min(most)).unwrap_or(0))
+    }
+}
+
+impl From<Usd> for Figure {
+    fn from(usd: Usd) -> Self {
+        Self(usd.0)
+    }
+}
+
+impl From<Quantity> for Figure {
+    fn from(quantity: Quantity) -> Self {
+        Self(quantity.0)
+    }
+}
+
+impl From<Bps> for Figure {
+    fn from(bps: Bps) -> Self {
+        Self(Decimal::from(bps.0))
+    }
+}
+
 impl TryFrom<u32> for Bps {
     type Error = AmountError;
 
@@ -255,6 +300,23 @@ impl Usd {
         Self(value)
     }
 
+    /// So many percent of it.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn percent(self, percent: u32) -> Result<Self, AmountError> {
+        Bps::new(percent.saturating_mul(100)).and_then(|share| self.share(share))
+    }
+
+    /// So many basis points of it.
+    ///
+    /// # Errors
+    /// [`AmountError::TooLarge`] beyond 10^15.
+    pub fn share(self, share: Bps) -> Result<Self, AmountError> {
+        let product = self.0.checked_mul(share.ratio());
+        Self::new(trimmed(product.ok_or(AmountError::TooLarge)?))
+    }
+
     /// Its size without the sign.
     #[must_use]
     pub fn abs(self) -> Self {
@@ -278,6 +340,11 @@ impl Usd {
 }
 
 impl Price {
+    /// The lowest that can be written.
+    pub const LOWEST: Self = Self(Decimal::from_parts(1, 0, 0, false, 12));
+    /// The highest that can be written.
+    pub const HIGHEST: Self = Self(SIZE_MAX);
+
     /// Price times quantity: the one product these types have.
     ///
     /// # Errors
@@ -351,6 +418,22 @@ impl Quantity {
             .and_then(Self::new)
     }
 
+    /// One of so many equal parts; `None` for no parts, or when a part would be nothing.
+    #[must_use]
+    pub fn divided(self, parts: u32) -> Option<Self> {
+        let part = self.0.checked_div(Decimal::from(parts))?;
+        Self::new(trimmed(part)).ok()
+    }
+
+    /// So many times as much.
+    ///
+    /// # Errors
+    /// [`AmountError`] beyond 10^15, or for no times.
+    pub fn times(self, times: u32) -> Result<Self, AmountError> {
+        let product = self.0.checked_mul(Decimal::from(times));
+        product.ok_or(AmountError::TooLarge).and_then(Self::new)
+    }
+
     /// What is left after taking `other` away; `None` when nothing is.
     #[must_use]
     pub fn minus(self, other: Self) -> Option<Self> {
@@ -403,6 +486,30 @@ impl Exposure {
     pub fn is_short(self) -> bool {
         self.0 < Decimal::ZERO
     }
+}
+
+/// How far a price lies from another, whichever way, in basis points of the other, rounded up.
+///
+/// # Errors
+/// [`AmountError::TooLarge`] beyond 10^15.
+pub fn distance(price: Price, reference: Price) -> Result<Figure, AmountError> {
+    let apart = price.0.checked_sub(reference.0).map(|apart| apart.abs());
+    let scaled = apart.and_then(|apart| apart.checked_mul(Decimal::from(10_000_u32)));
+    let ratio = scaled.and_then(|scaled| scaled.checked_div(reference.0));
+    rounded_up(ratio)
+}
+
+/// How many times a quantity is another one, rounded up.
+///
+/// # Errors
+/// [`AmountError::TooLarge`] beyond 10^15.
+pub fn multiple_of(quantity: Quantity, other: Quantity) -> Result<Figure, AmountError> {
+    rounded_up(quantity.0.checked_div(other.0))
+}
+
+fn rounded_up(value: Option<Decimal>) -> Result<Figure, AmountError> {
+    let value = value.ok_or(AmountError::TooLarge)?;
+    Figure::new(value.round_dp_with_strategy(PLACES_MAX, RoundingStrategy::AwayFromZero))
 }
 
 #[cfg(test)]

@@ -131,8 +131,7 @@ pub enum Unit {
 }
 
 /// What a rule measured against its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measure {
     /// Of what the figures are.
     pub unit: Unit,
@@ -142,14 +141,42 @@ pub struct Measure {
     pub used: Figure,
 }
 
-/// One rule that an order met.
+impl Measure {
+    /// What is left of the limit; below zero when it is passed.
+    #[must_use]
+    pub fn left(&self) -> Option<Figure> {
+        let left = self.limit.get().checked_sub(self.used.get())?;
+        Figure::new(left).ok()
+    }
+}
+
+/// One rule that an order met. It travels as `[rule, [unit, limit, used]]`: an order meets dozens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Spelled", into = "Spelled")]
 pub struct Check {
     /// Which.
     pub rule: Rule,
     /// Its figures, where it has any.
     pub measure: Option<Measure>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Spelled(Rule, Option<(Unit, Figure, Figure)>);
+
+impl From<Spelled> for Check {
+    fn from(Spelled(rule, measure): Spelled) -> Self {
+        let measure = measure.map(|(unit, limit, used)| Measure { unit, limit, used });
+        Self { rule, measure }
+    }
+}
+
+impl From<Check> for Spelled {
+    fn from(Check { rule, measure }: Check) -> Self {
+        Self(
+            rule,
+            measure.map(|measure| (measure.unit, measure.limit, measure.used)),
+        )
+    }
 }
 
 /// What a halt or a limit is about. Written as `all`, `venue:bybit`, `instrument:BTCUSDT` or

@@ -37,6 +37,12 @@ impl Span {
     pub const fn as_millis(self) -> u64 {
         self.0 / 1_000
     }
+
+    /// Both one after the other, saturating at the longest.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
 }
 
 impl Timestamp {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  bus ─▶ shell: verify ─▶ core: step ─▶ shell ─▶ bus: permits, verdicts, heartbeats
-//!                                          └───▶ disk: the latch of the kill switch
+//!                                          └───▶ disk: latch, breakers, halts, limits
 //! ```
 //!
 //! Deliberately absent: any way to make an order, and any way to arm the kill switch again.
@@ -13,6 +13,7 @@ use clap::Parser;
 use portcullis_runtime::exit;
 
 mod config;
+mod history;
 mod shell;
 
 fn main() -> ExitCode {

@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use portcullis_domain::{KillCause, KillState, Order, Reason};
+use portcullis_domain::{KillCause, KillState, Order, PrincipalName, Reason};
 use portcullis_runtime::telemetry::Span;
 use portcullis_runtime::{
-    BusError, ConfigError, CountNames, Counts, Fault, Inbox, Latch, Raw, Service, StartError,
-    metrics, policy, tracing,
+    BusError, ConfigError, CountNames, Counts, Fault, Inbox, JournalError, Latch, Raw, Service,
+    StartError, metrics, policy, tracing,
 };
-use portcullis_wire::messages::{Kill, Notice, Outcome, ServiceStatus};
+use portcullis_wire::command::CommandRefusal;
+use portcullis_wire::messages::{Notice, Outcome, ServiceStatus};
 use portcullis_wire::principal::RiskGuard;
 use portcullis_wire::subjects::{
-    BOOK, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, REPORT, Row, VERDICT,
+    BOOK, CLOSES, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, REPORT, RISK_COMMAND,
+    RISK_STATUS, Row, TRADE, VERDICT,
 };
 use portcullis_wire::{Received, Text, Verified, command};
 use risk_guard_core::{Effects, Input, Judgement, RiskGuard as Core};
@@ -19,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Arguments, Config};
+use crate::history::{History, HistoryError};
 
 /// Execution's licence is one second old at most; three heartbeats may get lost.
 const TICK: Duration = Duration::from_millis(250);
@@ -26,6 +29,8 @@ const TICK: Duration = Duration::from_millis(250);
 const TICKS_A_STATUS: u64 = 4;
 /// Kill commands that wait: one is enough.
 const KILLS_WAITING_MAX: usize = 64;
+/// Operators' other commands that wait.
+const COMMANDS_WAITING_MAX: usize = 64;
 /// Accounts of execution that wait: four come in a second.
 const ACCOUNTS_WAITING_MAX: usize = 64;
 /// Books and reports that wait. One that is lost makes this service know less, so it denies more.
@@ -50,6 +55,15 @@ pub enum Failure {
     /// It could not start.
     #[error("start risk-guard")]
     Start(#[from] StartError),
+    /// What was halted and opened before cannot be known.
+    #[error("read what was halted and opened before")]
+    History(#[from] HistoryError),
+    /// The start was cut short.
+    #[error("start risk-guard")]
+    Interrupted(#[source] tokio::task::JoinError),
+    /// The core cannot trust its own state.
+    #[error("start risk-guard")]
+    Fault(#[source] risk_guard_core::Fault),
     /// It could not listen.
     #[error("listen on the bus")]
     Listen(#[source] BusError),
@@ -61,6 +75,7 @@ pub enum Failure {
 /// Everything that is listened to, most urgent first.
 struct Inboxes {
     kills: Inbox,
+    commands: Inbox,
     accounts: Inbox,
     news: Inbox,
     orders: Inbox,
@@ -71,10 +86,29 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = Config::load(&arguments)?;
     let (service, state) = Service::start(&arguments.service).await?;
     let latch = Latch::open(&state);
+    let now = service.now();
+    let clock = *service.clock();
+    let opened = tokio::task::spawn_blocking({
+        let (state, latch, settings) = (
+            state.clone(),
+            latch.clone(),
+            config.settings(latch.state(), now),
+        );
+        move || {
+            let mut core = Core::new(settings);
+            let history = History::open(&state, &latch, clock, now, &mut core)?;
+            Ok::<_, HistoryError>((history, core))
+        }
+    });
+    let (history, mut core) = opened.await.map_err(Failure::Interrupted)??;
+    // A journal that is gone has pulled the switch.
+    if !latch.state().may_trade() && core.kill().may_trade() {
+        let killed = core.step(now, Input::Kill(latch.state()));
+        killed.map_err(Failure::Fault)?;
+    }
     let inboxes = Inboxes::listen(&service, &config)
         .await
         .map_err(Failure::Listen)?;
-    let core = Core::new(config.settings(latch.state(), service.now()));
     service.notice(Notice::Started {
         version: Text::lossy(env!("CARGO_PKG_VERSION")),
         policy: Some(config.policy_hash),
@@ -84,6 +118,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         service,
         config,
         latch,
+        history,
         core,
         counts: Counts::new(COUNTS),
         ticks: 0,
@@ -103,16 +138,22 @@ impl Inboxes {
             .instruments
             .iter()
             .map(|limits| limits.instrument.symbol);
-        let books: Vec<_> = symbols.collect();
-        let books = books.iter().map(|symbol| (BOOK.row, Some(symbol.as_str())));
+        let symbols: Vec<_> = symbols.collect();
+        let markets = symbols.iter().flat_map(|symbol| {
+            let rows = [BOOK.row, TRADE.row, CLOSES.row];
+            rows.map(|row| (row, Some(symbol.as_str())))
+        });
         let reports = config
             .strategies
             .iter()
             .map(|id| (REPORT.row, Some(id.as_str())));
-        let news: Vec<(&'static Row, Option<&str>)> = books.chain(reports).collect();
+        let news: Vec<(&'static Row, Option<&str>)> = markets.chain(reports).collect();
         Ok(Self {
             kills: service
                 .listen(&[(KILL.row, None)], KILLS_WAITING_MAX)
+                .await?,
+            commands: service
+                .listen(&[(RISK_COMMAND.row, None)], COMMANDS_WAITING_MAX)
                 .await?,
             accounts: service
                 .listen(&[(EXECUTION_STATUS.row, None)], ACCOUNTS_WAITING_MAX)
@@ -129,11 +170,22 @@ struct Shell {
     service: Service<RiskGuard>,
     config: Config,
     latch: Latch,
+    history: History,
     core: Core,
     counts: Counts,
     ticks: u64,
     // Writes of the latch that are under way.
     latching: JoinSet<()>,
+}
+
+/// Something to do.
+enum Work {
+    Kill(Raw),
+    Command(Raw),
+    Tick,
+    Account(Raw),
+    News(Raw),
+    Order(Raw),
 }
 
 impl Shell {
@@ -142,34 +194,46 @@ impl Shell {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let arrived = tokio::select! {
+            let work = tokio::select! {
                 biased;
                 _ = shutdown.wait() => return,
-                raw = inboxes.kills.recv() => raw.map(|raw| self.kill(&raw)),
-                _ = ticks.tick() => {
-                    self.tick();
-                    Some(())
-                }
-                raw = inboxes.accounts.recv() => raw.map(|raw| self.account(&raw)),
-                raw = inboxes.news.recv() => raw.map(|raw| self.news(&raw)),
-                raw = inboxes.orders.recv() => raw.map(|raw| self.order(&raw)),
+                raw = inboxes.kills.recv() => raw.map(Work::Kill),
+                _ = ticks.tick() => Some(Work::Tick),
+                raw = inboxes.commands.recv() => raw.map(Work::Command),
+                raw = inboxes.accounts.recv() => raw.map(Work::Account),
+                raw = inboxes.news.recv() => raw.map(Work::News),
+                raw = inboxes.orders.recv() => raw.map(Work::Order),
             };
-            if arrived.is_none() {
-                self.service.fail("the connection to the bus has ended");
-                return;
+            match work {
+                Some(Work::Kill(raw)) => self.kill(&raw).await,
+                Some(Work::Command(raw)) => self.command(&raw).await,
+                Some(Work::Tick) => self.tick().await,
+                Some(Work::Account(raw)) => self.account(&raw).await,
+                Some(Work::News(raw)) => self.news(&raw).await,
+                Some(Work::Order(raw)) => self.order(&raw).await,
+                None => {
+                    self.service.fail("the connection to the bus has ended");
+                    return;
+                }
             }
         }
     }
 
-    /// Steps the core. A fault ends the service: a stopped guard permits nothing.
-    fn step(&mut self, input: Input) -> Effects {
-        let effects = self
+    /// Steps the core, writes down what it says and tells it. A fault ends the service: a stopped
+    /// guard permits nothing.
+    async fn step(&mut self, input: Input) -> Effects {
+        let mut effects = self
             .core
             .step(self.service.now(), input)
             .unwrap_or_else(|fault| {
                 self.service.fail(fault);
                 Effects::default()
             });
+        if let Err(error) = self.keep(&effects).await {
+            // Nothing is permitted that could be forgotten.
+            self.service.fail(error);
+            return Effects::default();
+        }
         if let Some(heartbeat) = &effects.heartbeat
             && let Err(error) = self
                 .service
@@ -180,16 +244,46 @@ impl Shell {
         for notice in &effects.notices {
             self.service.notice(notice.clone());
         }
+        if let Some((cause, detail)) = effects.kill.take() {
+            self.pull(cause, detail);
+        }
         effects
     }
 
-    fn tick(&mut self) {
-        self.step(Input::Tick);
+    /// What only makes the guard stricter need not wait for the disk: a crash forgets it together
+    /// with what came of it. What lets more through, or is told to a person as done, waits.
+    async fn keep(&self, effects: &Effects) -> Result<(), JournalError> {
+        if effects.records.is_empty() {
+            return Ok(());
+        }
+        let durable = self.history.append(&effects.records)?;
+        if effects.is_sync {
+            durable.await?;
+        }
+        Ok(())
+    }
+
+    async fn tick(&mut self) {
+        self.step(Input::Tick).await;
         while self.latching.try_join_next().is_some() {}
         if self.ticks.is_multiple_of(TICKS_A_STATUS) {
             self.publish_status();
+            self.publish_risk();
         }
         self.ticks = self.ticks.wrapping_add(1);
+    }
+
+    fn publish_risk(&mut self) {
+        let status = self.core.risk_status(self.service.now());
+        let open = u32::try_from(self.core.breakers_open()).unwrap_or(u32::MAX);
+        metrics::gauge!("portcullis_risk_guard_breakers_open").set(open);
+        metrics::gauge!("portcullis_risk_guard_posture").set(self.core.posture() as u8);
+        if let Err(error) = self
+            .service
+            .publish(&RISK_STATUS, None, &status, None, None)
+        {
+            tracing::debug!(%error, "risk status not sent");
+        }
     }
 
     fn publish_status(&self) {
@@ -222,31 +316,36 @@ impl Shell {
         });
     }
 
-    fn account(&mut self, raw: &Raw) {
+    async fn account(&mut self, raw: &Raw) {
         if let Some(Received::Fresh(status)) = self.service.open(&EXECUTION_STATUS, raw) {
-            self.step(Input::Status(status));
+            self.step(Input::Status(status)).await;
         }
     }
 
-    fn news(&mut self, raw: &Raw) {
-        if raw.is(&BOOK) {
-            if let Some(Received::Fresh(book)) = self.service.open(&BOOK, raw) {
-                self.step(Input::Book(book));
-            }
-        } else if let Some(Received::Fresh(report)) = self.service.open(&REPORT, raw) {
-            self.step(Input::Report(report));
+    async fn news(&mut self, raw: &Raw) {
+        let input = if raw.is(&BOOK) {
+            fresh(self.service.open(&BOOK, raw)).map(Input::Book)
+        } else if raw.is(&TRADE) {
+            fresh(self.service.open(&TRADE, raw)).map(Input::Trade)
+        } else if raw.is(&CLOSES) {
+            fresh(self.service.open(&CLOSES, raw)).map(Input::Closes)
+        } else {
+            fresh(self.service.open(&REPORT, raw)).map(Input::Report)
+        };
+        if let Some(input) = input {
+            self.step(input).await;
         }
     }
 
-    fn order(&mut self, raw: &Raw) {
+    async fn order(&mut self, raw: &Raw) {
         match self.service.open(&ORDER, raw) {
-            Some(Received::Fresh(order)) => self.judge(order),
+            Some(Received::Fresh(order)) => self.judge(order).await,
             Some(Received::Duplicate(_)) => self.counts.other("duplicates"),
             None => self.counts.other("unreadable"),
         }
     }
 
-    fn judge(&mut self, order: Verified<Order>) {
+    async fn judge(&mut self, order: Verified<Order>) {
         // What cannot be recorded is not done.
         if !self.service.has_room_for_facts() {
             self.counts.other("unrecorded");
@@ -258,7 +357,7 @@ impl Shell {
             .span("risk-guard.judge", &order.header().traceparent);
         span.set("order", order.message().id.to_string());
         let began = Instant::now();
-        let effects = self.step(Input::Order(order));
+        let effects = self.step(Input::Order(order)).await;
         metrics::histogram!("portcullis_risk_guard_step_seconds").record(began.elapsed());
         if let Some(reason) = effects.unanswered {
             mark_refused(&mut span, reason);
@@ -301,35 +400,82 @@ impl Shell {
         }
     }
 
-    fn kill(&mut self, raw: &Raw) {
+    async fn kill(&mut self, raw: &Raw) {
         // Again is as good as once: stopping is the safe direction.
         let Some(command) = self.service.open(&KILL, raw).map(Received::either) else {
             return;
         };
         let identity = self.service.identity();
         match command::verify(&command, identity.realm, &identity.trust.operator_keys()) {
-            Ok(kill) => self.obey(&kill),
+            Ok(kill) => {
+                self.counts.other("kills");
+                let detail = format!("{}: {}", kill.operator, kill.reason);
+                self.step(Input::Kill(KillState::Triggered)).await;
+                self.latch(KillCause::Operator, Text::lossy(&detail));
+            }
             Err(refusal) => {
-                tracing::error!(sender = %command.source(), error = %refusal, "kill refused");
                 self.counts.other("kills_refused");
-                let detail = format!("kill command of {} refused: {refusal}", command.source());
-                self.service.notice(Notice::Warning {
-                    detail: Text::lossy(&detail),
-                });
+                self.refuse_command("kill command", &command.source(), &refusal);
             }
         }
     }
 
-    /// Nothing is permitted from the first line on; the disk and the record follow.
-    fn obey(&mut self, kill: &Kill) {
-        self.step(Input::Kill(KillState::Triggered));
-        let detail = format!("{}: {}", kill.operator, kill.reason);
-        tracing::warn!(operator = %kill.operator, reason = kill.reason.as_str(), "killed");
-        self.counts.other("kills");
+    async fn command(&mut self, raw: &Raw) {
+        let Some(Received::Fresh(command)) = self.service.open(&RISK_COMMAND, raw) else {
+            return;
+        };
+        // What cannot be recorded is not done.
+        if !self.service.has_room_for_facts() {
+            self.counts.other("unrecorded");
+            return;
+        }
+        let identity = self.service.identity();
+        let keys = identity.trust.operator_keys();
+        match command::authorise(&command, identity.realm, &keys) {
+            Ok(authorised) => {
+                self.counts.other("commands");
+                self.step(Input::Command(authorised)).await;
+            }
+            Err(refusal) => {
+                self.counts.other("commands_refused");
+                self.refuse_command("command", &command.source(), &refusal);
+            }
+        }
+    }
+
+    fn refuse_command(&self, what: &str, sender: &PrincipalName, refusal: &CommandRefusal) {
+        tracing::error!(%sender, error = %refusal, "{what} refused");
+        let detail = format!("{what} of {sender} refused: {refusal}");
+        self.service.notice(Notice::Warning {
+            detail: Text::lossy(&detail),
+        });
+    }
+
+    /// The guard pulls its own switch: nothing is permitted from the first line on.
+    fn pull(&mut self, cause: KillCause, detail: Text) {
+        let killed = Input::Kill(KillState::Triggered);
+        match self.core.step(self.service.now(), killed) {
+            Ok(effects) => {
+                if let Some(heartbeat) = &effects.heartbeat
+                    && let Err(error) = self
+                        .service
+                        .publish(&HEARTBEAT, None, heartbeat, None, None)
+                {
+                    tracing::debug!(%error, "heartbeat not sent");
+                }
+            }
+            Err(fault) => self.service.fail(fault),
+        }
+        self.latch(cause, detail);
+    }
+
+    /// The disk and the record follow.
+    fn latch(&mut self, cause: KillCause, detail: Text) {
+        tracing::warn!(?cause, detail = detail.as_str(), "killed");
         let (latch, service) = (self.latch.clone(), self.service.clone());
         // The heartbeat must not wait for the disk: it is what tells the others.
         self.latching.spawn_blocking(move || {
-            if let Err(error) = latch.trigger(KillCause::Operator, &detail) {
+            if let Err(error) = latch.trigger(cause, detail.as_str()) {
                 tracing::error!(%error, "kill switch is triggered, but the disk does not keep it");
                 let warning = format!("kill switch would be armed after a restart: {error}");
                 service.notice(Notice::Warning {
@@ -338,10 +484,17 @@ impl Shell {
             }
             service.notice(Notice::KillSwitch {
                 state: KillState::Triggered,
-                cause: KillCause::Operator,
-                detail: Text::lossy(&detail),
+                cause,
+                detail,
             });
         });
+    }
+}
+
+fn fresh<M>(received: Option<Received<M>>) -> Option<Verified<M>> {
+    match received {
+        Some(Received::Fresh(message)) => Some(message),
+        Some(Received::Duplicate(_)) | None => None,
     }
 }
 

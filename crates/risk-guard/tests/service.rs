@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use portcullis_domain::{Book, Hash, KillState, Level, Order, Reason, Symbol, Usd};
+use portcullis_domain::{Book, Hash, KillState, Level, Order, Reason, Side, Symbol, Usd};
 use portcullis_runtime::{Client, Inbox, Latch, policy};
 use portcullis_testkit::bus::{BusServer, PATIENCE};
 use portcullis_testkit::seals;
-use portcullis_wire::messages::{ExecutionStatus, Heartbeat, Kill, Outcome, Verdict};
+use portcullis_wire::messages::{
+    Closes, ExecutionStatus, Heartbeat, Kill, Outcome, Trade, Verdict,
+};
 use portcullis_wire::principal::{Brain, Execution, MarketData, Operator};
-use portcullis_wire::subjects::{BOOK, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, VERDICT};
+use portcullis_wire::subjects::{
+    BOOK, CLOSES, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, TRADE, VERDICT,
+};
 use portcullis_wire::{Received, Text};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -92,7 +96,7 @@ impl Others {
         }
     }
 
-    /// Publishes a book and an account, then an order of 10 XRPUSDT at 0.5.
+    /// Publishes a market and an account, then an order of 10 XRPUSDT at 0.5.
     fn ask(&mut self) -> Order {
         let symbol = Symbol::new("XRPUSDT").unwrap();
         let level = |price: &str| Level {
@@ -104,6 +108,25 @@ impl Others {
         let book = book.unwrap();
         self.market_data
             .publish(&BOOK, Some("XRPUSDT"), &book, None, None)
+            .unwrap();
+        let mid = book.mid().unwrap();
+        let trade = Trade {
+            symbol,
+            side: Side::Buy,
+            price: mid,
+            quantity: "10".parse().unwrap(),
+            venue_time: now,
+        };
+        self.market_data
+            .publish(&TRADE, Some("XRPUSDT"), &trade, None, None)
+            .unwrap();
+        let closes = Closes {
+            symbol,
+            minute: now.0 / 60_000_000 - 1,
+            closes: vec![mid; Closes::MINUTES],
+        };
+        self.market_data
+            .publish(&CLOSES, Some("XRPUSDT"), &closes, None, None)
             .unwrap();
         let status = ExecutionStatus {
             kill: KillState::Armed,

@@ -19,6 +19,9 @@ const ANCHOR_US: i64 = 60_000_000;
 /// How often the clocks are compared.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// Where the kernel names this start of the machine.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// Tells the time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(());
@@ -39,6 +42,18 @@ impl Clock {
         Timestamp(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// How the wall clock stands to the time since this machine started, which nobody can set.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let Reading { wall_us, boot_us } = self.reading();
+        Standing {
+            machine: std::fs::read_to_string(BOOT_ID)
+                .map(|id| id.trim().to_owned())
+                .unwrap_or_default(),
+            offset_us: wall_us.saturating_sub(boot_us),
+        }
+    }
+
     pub(crate) fn reading(self) -> Reading {
         let boot = clock_gettime(ClockId::Boottime);
         let boot_us = boot
@@ -49,6 +64,27 @@ impl Clock {
             wall_us: i64::try_from(self.now().0).unwrap_or(i64::MAX),
             boot_us,
         }
+    }
+}
+
+/// See [`Clock::standing`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which start of the machine, as the kernel names it; empty when it does not.
+    pub machine: String,
+    /// The wall clock less the time since that start, in microseconds.
+    pub offset_us: i64,
+}
+
+impl Standing {
+    /// Whether the wall clock ran on without a jump since an earlier reading. What cannot be proven,
+    /// such as across a start of the machine, is no.
+    #[must_use]
+    pub fn continues(&self, earlier: &Self) -> bool {
+        let jump = self.offset_us.saturating_sub(earlier.offset_us);
+        !self.machine.is_empty()
+            && self.machine == earlier.machine
+            && jump.saturating_abs() <= JUMP_US_MAX
     }
 }
 
@@ -131,6 +167,31 @@ mod tests {
             let expected = jump.map_or(Ok(()), |jump_us| Err(ClockJumped { jump_us }));
             assert_eq!(check(anchor, now), expected, "wall {wall} boot {boot}");
         }
+    }
+
+    #[test]
+    fn only_the_same_start_of_the_machine_without_a_jump_proves_that_time_ran_on() {
+        let standing = |machine: &str, offset_us| Standing {
+            machine: machine.to_owned(),
+            offset_us,
+        };
+        let earlier = standing("a", 10_000_000);
+        let cases = [
+            ("a", 10_000_000, true),
+            ("a", 12_000_000, true),
+            ("a", 8_000_000, true),
+            ("a", 12_000_001, false),
+            ("a", 7_999_999, false),
+            ("b", 10_000_000, false),
+        ];
+        for (machine, offset_us, expected) in cases {
+            let now = standing(machine, offset_us);
+            assert_eq!(now.continues(&earlier), expected, "{machine} {offset_us}");
+        }
+        let nameless = standing("", 0);
+        assert!(!nameless.continues(&nameless));
+        let real = Clock::system().standing();
+        assert!(Clock::system().standing().continues(&real));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub use backoff::Backoff;
 pub use bus::{BusError, ConnectError, Inbox, Raw};
 pub use bytes::Bytes;
 pub use client::Client;
-pub use clock::Clock;
+pub use clock::{Clock, Standing};
 pub use config::ConfigError;
 pub use counts::{CountNames, Counts};
 pub use facts::{Acknowledger, FactsConsumer};

@@ -10,7 +10,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use portcullis_domain::PrincipalName;
+use portcullis_domain::{Hash, PrincipalName};
 
 use crate::messages::{Kill, Signable};
 use crate::{Realm, Signed, SignedError, Verified, Verifying};
@@ -34,6 +34,42 @@ impl Command for Kill {
     fn realm(&self) -> Realm {
         self.realm
     }
+}
+
+/// A command that its operator signed for this deployment. Only [`authorise`] makes one, so that what
+/// nobody signed does not compile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorised<C> {
+    command: C,
+    digest: Hash,
+}
+
+impl<C> Authorised<C> {
+    /// What is commanded.
+    #[must_use]
+    pub const fn command(&self) -> &C {
+        &self.command
+    }
+
+    /// SHA-256 of what was signed: the name under which others approve it.
+    #[must_use]
+    pub const fn digest(&self) -> Hash {
+        self.digest
+    }
+}
+
+/// As [`verify`], with the digest of what was signed.
+///
+/// # Errors
+/// [`CommandRefusal`] when the command does not count.
+pub fn authorise<C: Command>(
+    message: &Verified<Signed<C>>,
+    realm: Realm,
+    operators: &OperatorKeys,
+) -> Result<Authorised<C>, CommandRefusal> {
+    let command = verify(message, realm, operators)?;
+    let digest = message.message().digest();
+    Ok(Authorised { command, digest })
 }
 
 /// Why a command was not obeyed.

@@ -4,9 +4,9 @@
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    BreakerKey, BreakerState, Check, Exposure, Fill, Hash, KillCause, KillState, Order, OrderId,
-    OrderStatus, Posture, Price, PrincipalName, Quantity, Reason, Side, Span, StrategyId, Symbol,
-    TimeInForce, Timestamp, Usd, VenueOrderId,
+    BreakerKey, BreakerState, Check, Exposure, ExposureRow, Fill, Hash, KillCause, KillState,
+    Order, OrderId, OrderStatus, Posture, Price, PrincipalName, Quantity, Reason, Side, Span,
+    StrategyId, Symbol, TimeInForce, Timestamp, Usd, VenueOrderId,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -450,6 +450,21 @@ pub struct StrategyExposure {
     pub highest_buy: Option<Price>,
     /// The lowest price of an open or doubtful sell order.
     pub lowest_sell: Option<Price>,
+}
+
+impl From<&StrategyExposure> for ExposureRow {
+    fn from(row: &StrategyExposure) -> Self {
+        Self {
+            strategy: row.strategy,
+            symbol: row.symbol,
+            position: row.position,
+            open_buy: row.open_buy,
+            open_sell: row.open_sell,
+            orders_open: row.orders_open,
+            highest_buy: row.highest_buy,
+            lowest_sell: row.lowest_sell,
+        }
+    }
 }
 
 /// The day's loss of one strategy.

@@ -119,13 +119,7 @@ impl Brain {
     }
 
     fn status(&mut self, now: Timestamp, status: &Verified<ExecutionStatus>) -> Vec<Notice> {
-        let rows = status.message().exposures.iter().map(|row| ExposureRow {
-            strategy: row.strategy,
-            symbol: row.symbol,
-            position: row.position,
-            open_buy: row.open_buy,
-            open_sell: row.open_sell,
-        });
+        let rows = status.message().exposures.iter().map(ExposureRow::from);
         match self.exposures.snapshot(rows, status.header().issued_at) {
             Ok(()) => {
                 self.known.account(now, status);
@@ -298,17 +292,9 @@ impl Brain {
     }
 
     fn reserve(&mut self, now: Timestamp, order: &Order) -> Result<(), Reason> {
-        let Order {
-            id,
-            strategy,
-            symbol,
-            side,
-            quantity,
-            ..
-        } = *order;
         let expires_at = now.plus(ORDER_LIFETIME);
         self.exposures
-            .reserve(id, strategy, symbol, side, quantity, expires_at)
+            .reserve(order, expires_at)
             .map_err(|error| match error {
                 ReserveError::TooMany => Reason::TooManyOrders,
                 ReserveError::Twice => Reason::DuplicateOrder,

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 use super::*;
+use crate::{Hash, RiskProfile, TimeInForce, Venue};
 
 const LIFETIME: Span = Span::from_secs(2);
 
@@ -36,17 +37,94 @@ fn row(position: &str, open_buy: Option<&str>, open_sell: Option<&str>) -> Expos
         position: exposure(position),
         open_buy: open_buy.map(quantity),
         open_sell: open_sell.map(quantity),
+        orders_open: [open_buy, open_sell].iter().flatten().count() as u64,
+        highest_buy: None,
+        lowest_sell: None,
     }
+}
+
+fn order_of(
+    id: OrderId,
+    strategy: StrategyId,
+    symbol: Symbol,
+    side: Side,
+    quantity: Quantity,
+) -> Order {
+    Order {
+        id,
+        strategy,
+        venue: Venue::Bybit,
+        symbol,
+        side,
+        quantity,
+        limit_price: "2".parse().unwrap(),
+        time_in_force: TimeInForce::GoodTillCancel,
+        reduce_only: false,
+        profile: RiskProfile::Moderate,
+        policy: Hash([0; 32]),
+        created_at: START,
+    }
+}
+
+#[test]
+fn our_own_best_price_is_told_until_the_order_is_over() {
+    let price = |text: &str| Some(text.parse::<Price>().unwrap());
+    let mut exposures = Exposures::new(8);
+    let quoted = ExposureRow {
+        highest_buy: price("1.5"),
+        lowest_sell: price("2.5"),
+        ..row("0", Some("1"), Some("1"))
+    };
+    exposures.snapshot([quoted], START).unwrap();
+    let best = |exposures: &Exposures, side| exposures.own_best_for(symbol(), side);
+    assert_eq!(best(&exposures, Side::Buy), price("2.5"));
+    assert_eq!(best(&exposures, Side::Sell), price("1.5"));
+    reserve(&mut exposures, 1, Side::Sell, "1", START);
+    reserve(&mut exposures, 2, Side::Buy, "1", START);
+    assert_eq!(best(&exposures, Side::Buy), price("2"));
+    assert_eq!(best(&exposures, Side::Sell), price("2"));
+    exposures.ended(id(1));
+    exposures.ended(id(1));
+    assert_eq!(best(&exposures, Side::Buy), price("2.5"));
+    exposures.release(id(2)).unwrap();
+    assert_eq!(best(&exposures, Side::Sell), price("1.5"));
+    let other = Symbol::new("BTCUSDT").unwrap();
+    assert_eq!(exposures.own_best_for(other, Side::Buy), None);
+    // A snapshot keeps what it is not certain to include, unless that is over.
+    reserve(&mut exposures, 3, Side::Sell, "1", START);
+    reserve(&mut exposures, 4, Side::Buy, "1", START);
+    exposures.ended(id(4));
+    exposures
+        .snapshot([row("0", None, None)], after(1))
+        .unwrap();
+    assert_eq!(best(&exposures, Side::Buy), price("2"));
+    assert_eq!(best(&exposures, Side::Sell), None);
+}
+
+#[test]
+fn orders_are_counted_by_instrument_and_by_strategy() {
+    let mut exposures = Exposures::new(8);
+    let more = ExposureRow {
+        symbol: Symbol::new("BTCUSDT").unwrap(),
+        orders_open: 5,
+        ..row("0", Some("1"), None)
+    };
+    exposures
+        .snapshot([row("0", Some("1"), Some("1")), more], START)
+        .unwrap();
+    reserve(&mut exposures, 1, Side::Buy, "1", START);
+    assert_eq!(exposures.orders_of_symbol(symbol()), 3);
+    assert_eq!(exposures.orders_of_strategy(strategy()), 8);
+    assert_eq!(exposures.orders_of_strategy("x".parse().unwrap()), 0);
+    exposures.release(id(1)).unwrap();
+    assert_eq!(exposures.orders_of_symbol(symbol()), 2);
+    assert_eq!(exposures.orders_of_strategy(strategy()), 7);
 }
 
 fn reserve(exposures: &mut Exposures, number: u8, side: Side, size: &str, at: Timestamp) {
     exposures
         .reserve(
-            id(number),
-            strategy(),
-            symbol(),
-            side,
-            quantity(size),
+            &order_of(id(number), strategy(), symbol(), side, quantity(size)),
             at.plus(LIFETIME),
         )
         .unwrap();
@@ -93,11 +171,7 @@ fn strategies_are_counted_apart_and_an_instrument_as_their_sum() {
     exposures.snapshot(rows, START).unwrap();
     exposures
         .reserve(
-            id(1),
-            other,
-            symbol(),
-            Side::Buy,
-            quantity("1"),
+            &order_of(id(1), other, symbol(), Side::Buy, quantity("1")),
             after(2_000),
         )
         .unwrap();
@@ -185,11 +259,7 @@ fn refuses_one_reservation_too_many_and_a_second_one_for_an_order() {
     let mut again = |number: u8, size: &str| {
         let until = after(2_000);
         exposures.reserve(
-            id(number),
-            strategy(),
-            symbol(),
-            Side::Buy,
-            quantity(size),
+            &order_of(id(number), strategy(), symbol(), Side::Buy, quantity(size)),
             until,
         )
     };
@@ -205,11 +275,7 @@ fn sums_beyond_the_range_are_refused_and_change_nothing() {
     let mut exposures = Exposures::new(8);
     exposures.snapshot([row(most, None, None)], START).unwrap();
     let refused = exposures.reserve(
-        id(1),
-        strategy(),
-        symbol(),
-        Side::Buy,
-        quantity("1"),
+        &order_of(id(1), strategy(), symbol(), Side::Buy, quantity("1")),
         after(2_000),
     );
     assert_eq!(refused, Err(ReserveError::Overflow));
@@ -395,14 +461,7 @@ proptest! {
                         Ok(())
                     };
                     let side = if buy { Side::Buy } else { Side::Sell };
-                    let got = exposures.reserve(
-                        id(order),
-                        strategies[usize::from(strategy)],
-                        symbols[usize::from(symbol)],
-                        side,
-                        size(quantity).unwrap(),
-                        now.plus(LIFETIME),
-                    );
+                    let got = exposures.reserve(&order_of(id(order), strategies[usize::from(strategy)], symbols[usize::from(symbol)], side, size(quantity).unwrap()), now.plus(LIFETIME));
                     prop_assert_eq!(got, expected);
                 }
                 Step::Report { order } => {
@@ -425,6 +484,9 @@ proptest! {
                             position: Exposure::new(Decimal::new(i64::from(*position), 1)).unwrap(),
                             open_buy: size(*buy),
                             open_sell: size(*sell),
+                            orders_open: 0,
+                            highest_buy: None,
+                            lowest_sell: None,
                         }),
                         now,
                     );

@@ -1,95 +1,153 @@
-//! The state of the guard, and the way of an order through the rules.
+//! The state of the guard, and what news does to it.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    Book, ExposureRow, Exposures, Hash, KillState, Order, OrderId, Price, RateLimit, Reason,
-    Recent, ReserveError, Span, StrategyId, Symbol, TIME_REVERSAL_MAX, Timestamp,
+    Book, BreakerKey, ExposureRow, Exposures, Hash, KillState, OrderId, Posture, RateLimit, Reason,
+    Recent, Span, Symbol, TIME_REVERSAL_MAX, Timestamp, Usd,
 };
 use portcullis_wire::agreement::Agreement;
-use portcullis_wire::messages::{
-    ExecutionStatus, Heartbeat, InstrumentPolicy, Notice, Outcome, Permit, RiskPolicy, Verdict,
-};
+use portcullis_wire::messages::{Closes, ExecutionStatus, Heartbeat, Notice, Tally, Trade};
 use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::ORDER_LIFETIME;
 use portcullis_wire::{Text, Verified};
 
-use crate::rules;
-use crate::{Effects, Fault, Input, Judgement, Settings};
+use crate::breakers::Breakers;
+use crate::desk::Desk;
+use crate::flights::Flights;
+use crate::halts::Halts;
+use crate::limits::Limits;
+use crate::market::Market;
+use crate::portfolio::Portfolio;
+use crate::record::Record;
+use crate::strategies::Strategies;
+use crate::window::Window;
+use crate::{Effects, Fault, Input, Settings, posture, rules};
 
 /// How long an order id is remembered: a replayed order is expired long before.
 const REMEMBERED_FOR: Span = Span::from_secs(10);
-
-/// The middle of a book.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Quote {
-    pub mid: Price,
-    /// When it was sealed, or received if its sender's clock is ahead.
-    pub known_at: Timestamp,
-    issued_at: Timestamp,
-}
-
-impl Quote {
-    pub fn new(mid: Price, issued_at: Timestamp, now: Timestamp) -> Self {
-        Self {
-            mid,
-            known_at: issued_at.min(now),
-            issued_at,
-        }
-    }
-}
 
 /// What of execution's account counts beside the exposures.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Account {
     pub policy: Hash,
     pub orders_open: u64,
+    /// The day's loss.
+    pub loss: Usd,
+    /// What was won since the journal began; `None` while that is not known.
+    pub profit: Option<Usd>,
+    /// How far equity is below the day's highest; `None` while that is not known.
+    pub drawdown: Option<Usd>,
     /// When it was sealed, or received if its sender's clock is ahead.
     pub known_at: Timestamp,
     pub issued_at: Timestamp,
+    /// Which start of execution it comes from, and what that start counted.
+    pub boot: u64,
+    pub network: Tally,
+    pub signer: Tally,
+}
+
+impl Account {
+    /// One in which nothing happened, issued then.
+    #[cfg(test)]
+    pub fn quiet(issued_at: Timestamp) -> Self {
+        Self {
+            policy: Hash([0; 32]),
+            orders_open: 0,
+            loss: Usd::ZERO,
+            profit: Some(Usd::ZERO),
+            drawdown: Some(Usd::ZERO),
+            known_at: issued_at,
+            issued_at,
+            boot: 1,
+            network: Tally::default(),
+            signer: Tally::default(),
+        }
+    }
 }
 
 /// Judges orders. See the crate's page.
 #[derive(Debug)]
 pub struct RiskGuard {
-    policy: RiskPolicy,
-    policy_hash: Hash,
-    instruments: BTreeMap<Symbol, InstrumentPolicy>,
-    strategies: BTreeSet<StrategyId>,
-    started_at: Timestamp,
+    pub(crate) policy_hash: Hash,
+    pub(crate) limits: Limits,
+    pub(crate) started_at: Timestamp,
     latest: Timestamp,
-    kill: KillState,
-    quotes: BTreeMap<Symbol, Quote>,
-    account: Option<Account>,
-    agreement: Agreement,
-    exposures: Exposures,
-    seen: Recent<OrderId>,
-    rate: RateLimit,
+    pub(crate) kill: KillState,
+    pub(crate) posture: Posture,
+    pub(crate) markets: BTreeMap<Symbol, Market>,
+    pub(crate) account: Option<Account>,
+    pub(crate) agreement: Agreement,
+    pub(crate) exposures: Exposures,
+    pub(crate) portfolio: Portfolio,
+    pub(crate) strategies: Strategies,
+    pub(crate) flights: Flights,
+    pub(crate) breakers: Breakers,
+    pub(crate) halts: Halts,
+    pub(crate) desk: Desk,
+    pub(crate) seen: Recent<OrderId>,
+    pub(crate) permits: Window,
     complaints: RateLimit,
+    /// Whether the kill switch was asked for because of too many open breakers.
+    cascaded: bool,
 }
 
 impl RiskGuard {
     /// A guard that knows nothing yet, and so permits nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let by_symbol = |limits: &InstrumentPolicy| (limits.instrument.symbol, limits.clone());
+        let Settings {
+            policy,
+            policy_hash,
+            strategies,
+            orders_per_second_max,
+            orders_pending_max,
+            orders_remembered_max,
+            kill,
+            started_at,
+        } = settings;
+        let listed = policy.instruments.iter();
+        let markets = listed.map(|limits| (limits.instrument.symbol, Market::default()));
         Self {
-            instruments: settings.policy.instruments.iter().map(by_symbol).collect(),
-            policy: settings.policy,
-            strategies: settings.strategies,
-            policy_hash: settings.policy_hash,
-            started_at: settings.started_at,
-            latest: settings.started_at,
-            kill: settings.kill,
-            quotes: BTreeMap::new(),
+            markets: markets.collect(),
+            portfolio: Portfolio::new(&policy.groups),
+            strategies: Strategies::new(&strategies, &policy.strategy),
+            limits: Limits::new(policy, orders_per_second_max),
+            policy_hash,
+            started_at,
+            latest: started_at,
+            kill,
+            posture: Posture::Normal,
             account: None,
-            agreement: Agreement::new(Role::RiskGuard, settings.policy_hash),
-            exposures: Exposures::new(settings.orders_pending_max),
-            seen: Recent::new(REMEMBERED_FOR, settings.orders_remembered_max),
-            rate: RateLimit::new(settings.orders_per_second_max),
+            agreement: Agreement::new(Role::RiskGuard, policy_hash),
+            exposures: Exposures::new(orders_pending_max),
+            flights: Flights::default(),
+            breakers: Breakers::default(),
+            halts: Halts::default(),
+            desk: Desk::default(),
+            seen: Recent::new(REMEMBERED_FOR, orders_remembered_max),
+            permits: Window::new(
+                Span::from_secs(1),
+                u64::from(orders_per_second_max).saturating_add(1),
+            ),
             complaints: RateLimit::new(2),
+            cascaded: false,
+        }
+    }
+
+    /// Takes one record of the journal, in order, before the first [`RiskGuard::step`].
+    pub fn restore(&mut self, record: &Record) {
+        self.apply(record);
+    }
+
+    /// To be called once after the last record. `proven` says whether the wall clock ran on since
+    /// the last start; if not, every recovery begins anew and no halt ends by itself.
+    pub fn restored(&mut self, now: Timestamp, proven: bool) {
+        self.breakers.restored(now, proven);
+        if !proven {
+            self.halts.hold();
         }
     }
 
@@ -102,18 +160,19 @@ impl RiskGuard {
         let mut effects = Effects::default();
         match input {
             Input::Order(order) => effects = self.order(now, order),
-            Input::Book(book) => self.book(now, &book),
-            Input::Status(status) => effects.notices = self.status(now, &status),
-            Input::Report(report) => {
-                self.exposures
-                    .reported(report.message().order, report.header().issued_at);
-            }
+            Input::Book(book) => self.book(now, book),
+            Input::Trade(trade) => self.market_trade(now, &trade),
+            Input::Closes(closes) => self.closes(now, &closes, &mut effects),
+            Input::Status(status) => self.status(now, &status, &mut effects),
+            Input::Report(report) => self.report(now, &report, &mut effects),
+            Input::Command(command) => self.command(now, &command, &mut effects),
             Input::Kill(kill) => {
                 self.kill = kill;
                 effects.heartbeat = Some(self.heartbeat());
             }
-            Input::Tick => effects.heartbeat = Some(self.heartbeat()),
+            Input::Tick => self.tick(now, &mut effects),
         }
+        self.tell_breakers(&mut effects);
         Ok(effects)
     }
 
@@ -121,6 +180,18 @@ impl RiskGuard {
     #[must_use]
     pub const fn kill(&self) -> KillState {
         self.kill
+    }
+
+    /// What the day's drawdown still allows.
+    #[must_use]
+    pub const fn posture(&self) -> Posture {
+        self.posture
+    }
+
+    /// How many circuit breakers are open.
+    #[must_use]
+    pub fn breakers_open(&self) -> usize {
+        self.breakers.open_count()
     }
 
     /// Whether it has what every judgement needs, whatever the kill switch says.
@@ -150,190 +221,211 @@ impl RiskGuard {
         Ok(self.latest)
     }
 
-    const fn heartbeat(&self) -> Heartbeat {
+    pub(crate) const fn heartbeat(&self) -> Heartbeat {
         Heartbeat {
             kill: self.kill,
+            posture: self.posture,
             policy: self.policy_hash,
-            posture: portcullis_domain::Posture::Normal,
         }
     }
 
-    fn book(&mut self, now: Timestamp, book: &Verified<Book>) {
+    fn book(&mut self, now: Timestamp, book: Verified<Book>) {
         let symbol = book.message().symbol();
-        let issued_at = book.header().issued_at;
-        let older = self
-            .quotes
-            .get(&symbol)
-            .is_some_and(|quote| issued_at < quote.issued_at);
-        if older || !self.instruments.contains_key(&symbol) {
+        let Some(market) = self.markets.get_mut(&symbol) else {
             return;
-        }
-        match book.message().mid() {
-            Some(mid) => {
-                self.quotes.insert(symbol, Quote::new(mid, issued_at, now));
-            }
-            // A book without a middle is news too: the old one no longer holds.
-            None => {
-                self.quotes.remove(&symbol);
-            }
+        };
+        if market.book(now, book) {
+            self.value(symbol);
         }
     }
 
-    fn status(&mut self, now: Timestamp, status: &Verified<ExecutionStatus>) -> Vec<Notice> {
-        let issued_at = status.header().issued_at;
+    /// What an instrument may be worth has changed, with its price or its orders. Without a price its
+    /// last value stays; whoever would open anything is refused for the age of the price then.
+    pub(crate) fn value(&mut self, symbol: Symbol) {
+        let quote = self.markets.get(&symbol).and_then(Market::quote);
+        if let (Some(quote), Ok(worst)) = (quote, self.exposures.of_symbol(symbol)) {
+            let mid = quote.mid;
+            self.portfolio.value(symbol, worst, mid);
+        }
+    }
+
+    fn market_trade(&mut self, now: Timestamp, trade: &Verified<Trade>) {
+        let trade = trade.message();
+        if let Some(market) = self.markets.get_mut(&trade.symbol) {
+            market.trade(now, trade);
+        }
+    }
+
+    fn closes(&mut self, now: Timestamp, closes: &Verified<Closes>, effects: &mut Effects) {
+        let closes = closes.message();
+        let Some(market) = self.markets.get_mut(&closes.symbol) else {
+            return;
+        };
+        if let Err(error) = market.closes(closes) {
+            let detail = format!("closes of {}: {error}", closes.symbol);
+            self.complain(now, Reason::VolatilityUnknown, &detail, effects);
+        }
+    }
+
+    fn status(
+        &mut self,
+        now: Timestamp,
+        status: &Verified<ExecutionStatus>,
+        effects: &mut Effects,
+    ) {
+        let header = status.header();
+        let (issued_at, boot) = (header.issued_at, header.boot);
         let message = status.message();
-        let rows = message.exposures.iter().map(|row| ExposureRow {
-            strategy: row.strategy,
-            symbol: row.symbol,
-            position: row.position,
-            open_buy: row.open_buy,
-            open_sell: row.open_sell,
-        });
+        let rows = message.exposures.iter().map(ExposureRow::from);
         if let Err(error) = self.exposures.snapshot(rows, issued_at) {
             // The last good one stays and grows old: then the position is unknown.
-            let detail = Text::lossy(&format!("execution's account {error}"));
-            return self.complain(
-                now,
-                Notice::Refused {
-                    reason: Reason::PositionUnknown,
-                    detail,
-                },
-            );
+            let detail = format!("execution's account {error}");
+            self.complain(now, Reason::PositionUnknown, &detail, effects);
+            return;
         }
+        let before = self.account;
         self.account = Some(Account {
             policy: message.policy,
             orders_open: message.orders_open,
+            loss: message.loss,
+            profit: message.equity,
+            drawdown: message.equity.map(|_| message.drawdown),
             known_at: issued_at.min(now),
             issued_at,
+            boot,
+            network: message.network,
+            signer: message.signer,
         });
+        self.portfolio.clear();
+        let symbols: Vec<Symbol> = self.exposures.symbols().collect();
+        for symbol in symbols {
+            self.value(symbol);
+        }
+        let losses = message.losses.iter();
+        self.strategies
+            .losses(losses.map(|row| (&row.strategy, row.loss)));
+        self.count_requests(now, before, effects);
+        self.follow_drawdown(effects);
         let news = self.agreement.heard(now, Role::Execution, message.policy);
-        news.into_iter().collect()
+        effects.notices.extend(news);
     }
 
-    fn complain(&mut self, now: Timestamp, notice: Notice) -> Vec<Notice> {
-        self.complaints
-            .take(now)
-            .then_some(notice)
-            .into_iter()
-            .collect()
-    }
-
-    /// The verdict goes out on the strategy's own subject: for a strategy that is not configured
-    /// there may be none, and whoever waits for it does not exist.
-    fn order(&mut self, now: Timestamp, order: Verified<Order>) -> Effects {
-        let strategy = order.message().strategy;
-        // The brain says what it runs with every order, and only so.
-        let brain = self
-            .agreement
-            .heard(now, Role::Brain, order.message().policy);
-        let mut notices: Vec<Notice> = brain.into_iter().collect();
-        if let Err(reason) = rules::strategy::check(&self.strategies, strategy) {
-            let detail = format!(
-                "order {} of {strategy}, which is not one",
-                order.message().id
-            );
-            let notice = Notice::Refused {
-                reason,
-                detail: Text::lossy(&detail),
-            };
-            notices.extend(self.complain(now, notice));
-            return Effects {
-                unanswered: Some(reason),
-                notices,
-                ..Effects::default()
-            };
-        }
-        Effects {
-            judgement: Some(self.judge(now, order)),
-            notices,
-            ..Effects::default()
-        }
-    }
-
-    fn judge(&mut self, now: Timestamp, order: Verified<Order>) -> Judgement {
-        let answer = self.pass(now, &order);
-        let outcome = match answer {
-            Ok(()) => Outcome::Passed,
-            Err(reason) => Outcome::Refused(reason),
+    /// The posture goes down by itself, and never up.
+    pub(crate) fn follow_drawdown(&mut self, effects: &mut Effects) {
+        let Some(drawdown) = self.account.and_then(|account| account.drawdown) else {
+            return;
         };
-        let permit = answer.ok().map(|()| Permit {
-            order: order.frame().into(),
-            policy: self.policy_hash,
-            worst_price: None,
-            generation: 0,
+        let limit = self.drawdown_limit();
+        let allowed = posture::allowed(drawdown, limit);
+        if allowed > self.posture {
+            let detail = format!("equity fell {drawdown} from the day's peak, of {limit} allowed");
+            self.set_posture(allowed, &detail, effects);
+        }
+    }
+
+    pub(crate) fn set_posture(&mut self, to: Posture, detail: &str, effects: &mut Effects) {
+        let from = self.posture;
+        self.keep(Record::Posture { posture: to }, effects);
+        effects.heartbeat = Some(self.heartbeat());
+        effects.notices.push(Notice::Posture {
+            from,
+            to,
+            detail: Text::lossy(detail),
         });
-        let verdict = Verdict {
-            order_frame: order.frame().into(),
-            order: order.message().id,
-            outcome,
-            checks: Vec::new(),
-        };
-        Judgement {
-            order,
-            verdict,
-            permit,
+    }
+
+    fn tick(&mut self, now: Timestamp, effects: &mut Effects) {
+        self.breakers.tick(now);
+        self.overdue(now);
+        self.sample_volatility(now);
+        for scope in self.halts.over(now) {
+            self.keep(Record::HaltEnded { scope }, effects);
+            effects.is_sync = true;
+        }
+        let lapsed = self.desk.lapsed(now);
+        effects.notices.extend(lapsed);
+        effects.heartbeat = Some(self.heartbeat());
+    }
+
+    /// Changes what survives a restart, and has it written down.
+    pub(crate) fn keep(&mut self, record: Record, effects: &mut Effects) {
+        self.apply(&record);
+        effects.records.push(record);
+    }
+
+    fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Started { .. } => {}
+            Record::Breaker { breaker, saved } => self.breakers.restore(*breaker, saved),
+            Record::Halted(halt) => self.halts.begin(halt.clone()),
+            Record::HaltEnded { scope } => self.halts.end(*scope),
+            Record::Suspended { strategy } => {
+                if let Some(strategy) = self.strategies.get_mut(*strategy) {
+                    strategy.is_suspended = true;
+                }
+            }
+            Record::Released { strategy } => {
+                if let Some(strategy) = self.strategies.get_mut(*strategy) {
+                    strategy.release();
+                }
+            }
+            Record::Limit { rule, scope, value } => self.limits.set(*rule, *scope, *value),
+            Record::Posture { posture } => self.posture = *posture,
         }
     }
 
-    /// Every rule in turn, cheapest and most telling first. Only when all agree does anything
-    /// change, except that an id once seen stays seen.
-    fn pass(&mut self, now: Timestamp, verified: &Verified<Order>) -> Result<(), Reason> {
-        let order = verified.message();
-        let expires_at = verified.header().expires_at;
-        let known = rules::duplicate::check(&mut self.seen, order.id, now);
-        rules::kill_switch::check(self.kill)?;
-        rules::warming_up::check(now, self.started_at, self.account.as_ref())?;
-        rules::policy::check(self.policy_hash, order.policy)?;
-        rules::expiry::check(now, order.created_at, expires_at)?;
-        known?;
-        let limits = rules::instrument::check(&self.instruments, order.symbol)?;
-        rules::venue_filters::check(&limits.instrument, order)?;
-        rules::order_rate::check(&self.rate, now)?;
-
-        let quote = self.quotes.get(&order.symbol);
-        let age_max = Span::from_millis(self.policy.book_age_ms_max);
-        let mid = rules::market_data::check(now, quote, age_max)?;
-        rules::price_collar::check(order.side, order.limit_price, mid, limits.collar)?;
-        rules::order_notional::check(
-            order.quantity,
-            order.limit_price,
-            mid,
-            limits.order_notional_max,
-        )?;
-
-        let account = rules::position_known::check(now, self.account.as_ref())?;
-        rules::policy::check(self.policy_hash, account.policy)?;
-        let pending = self.exposures.reservations();
-        rules::open_orders::check(account.orders_open, pending, self.policy.orders_open_max)?;
-        let worst = self
-            .exposures
-            .of_symbol(order.symbol)
-            .map_err(|_| Reason::Overflow)?;
-        rules::reduce_only::check(order, worst)?;
-        rules::position_notional::check(order, worst, mid, limits.position_notional_max)?;
-
-        self.reserve(order, expires_at)?;
-        // There is room: its rule said so, and nothing came in between.
-        self.rate.take(now);
-        Ok(())
+    /// Writes down and tells what changed of the breakers. So many open ones that something greater
+    /// must be wrong pull the kill switch.
+    fn tell_breakers(&mut self, effects: &mut Effects) {
+        for (breaker, saved) in self.breakers.take_dirty() {
+            effects.records.push(Record::Breaker { breaker, saved });
+        }
+        let changes = self.breakers.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        let generation = self.breakers.generation();
+        for change in &changes {
+            // A breaker that lets more through does so only once that is on disk.
+            effects.is_sync |= change.lets_more_through();
+            effects.notices.push(Notice::Breaker {
+                breaker: change.key,
+                from: change.from,
+                to: change.to,
+                generation,
+                detail: Text::lossy(change.why),
+            });
+        }
+        let open = self.breakers.open_count();
+        if open >= crate::breakers::CASCADE && self.kill.may_trade() && !self.cascaded {
+            self.cascaded = true;
+            let detail = format!("{open} circuit breakers are open at once");
+            effects.kill = Some((portcullis_domain::KillCause::Cascade, Text::lossy(&detail)));
+        }
     }
 
-    fn reserve(&mut self, order: &Order, expires_at: Timestamp) -> Result<(), Reason> {
-        let Order {
-            id,
-            strategy,
-            symbol,
-            side,
-            quantity,
-            ..
-        } = *order;
-        self.exposures
-            .reserve(id, strategy, symbol, side, quantity, expires_at)
-            .map_err(|error| match error {
-                ReserveError::TooMany => Reason::TooManyOrders,
-                ReserveError::Twice => Reason::DuplicateOrder,
-                ReserveError::Overflow => Reason::Overflow,
-            })
+    pub(crate) fn complain(
+        &mut self,
+        now: Timestamp,
+        reason: Reason,
+        detail: &str,
+        effects: &mut Effects,
+    ) {
+        if self.complaints.take(now) {
+            effects.notices.push(Notice::Refused {
+                reason,
+                detail: Text::lossy(detail),
+            });
+        }
+    }
+
+    /// Whether a breaker is about somebody or something that this guard knows.
+    pub(crate) fn knows(&self, key: BreakerKey) -> bool {
+        crate::breakers::concerns(
+            key,
+            |strategy| self.strategies.has(strategy),
+            |symbol| self.markets.contains_key(&symbol),
+        )
     }
 }
 

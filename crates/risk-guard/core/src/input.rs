@@ -3,11 +3,17 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use portcullis_domain::{Book, Hash, KillState, Order, Reason, Span, StrategyId, Timestamp};
-use portcullis_wire::Verified;
-use portcullis_wire::messages::{
-    ExecutionReport, ExecutionStatus, Heartbeat, Notice, Permit, RiskPolicy, Verdict,
+use portcullis_domain::{
+    Book, Hash, KillCause, KillState, Order, Reason, Span, StrategyId, Timestamp,
 };
+use portcullis_wire::command::Authorised;
+use portcullis_wire::messages::{
+    Closes, ExecutionReport, ExecutionStatus, Heartbeat, Notice, Permit, RiskCommand, RiskPolicy,
+    Trade, Verdict,
+};
+use portcullis_wire::{Text, Verified};
+
+use crate::Record;
 
 /// What a guard is started with.
 #[derive(Clone, Debug)]
@@ -37,19 +43,30 @@ pub enum Input {
     Order(Verified<Order>),
     /// A new order book.
     Book(Verified<Book>),
+    /// A trade of anybody.
+    Trade(Verified<Trade>),
+    /// The closes of an instrument's last half hour.
+    Closes(Verified<Closes>),
     /// Execution's account of itself.
     Status(Verified<ExecutionStatus>),
     /// Where an order stands.
     Report(Verified<ExecutionReport>),
+    /// An operator commands something.
+    Command(Authorised<RiskCommand>),
     /// The kill switch is in another state now.
     Kill(KillState),
     /// A quarter of a second passed.
     Tick,
 }
 
-/// What to do.
+/// What to do, in this order.
 #[derive(Clone, Debug, Default)]
 pub struct Effects {
+    /// To be written down. Before anything else is done they must be on disk, if `is_sync` says so;
+    /// what only makes the guard stricter may reach the disk a moment later.
+    pub records: Vec<Record>,
+    /// Whether the records let more through than before, or a person is told that it is done.
+    pub is_sync: bool,
     /// The answer to an order: send the permit and record the verdict, or do neither.
     pub judgement: Option<Judgement>,
     /// Why an order got no verdict of its own.
@@ -58,6 +75,8 @@ pub struct Effects {
     pub heartbeat: Option<Heartbeat>,
     /// To be published.
     pub notices: Vec<Notice>,
+    /// Pull this service's own kill switch: latch it, then say so with [`Input::Kill`].
+    pub kill: Option<(KillCause, Text)>,
 }
 
 /// The answer to an order.

@@ -1,15 +1,14 @@
 //! The number of orders that are open or in doubt is limited; those permitted since execution's
 //! last account count too.
 
-use portcullis_domain::Reason;
+use portcullis_domain::{Figure, Reason, Unit};
 
-pub fn check(open: u64, pending: usize, limit: u64) -> Result<(), Reason> {
-    let pending = u64::try_from(pending).unwrap_or(u64::MAX);
-    if open.saturating_add(pending) >= limit {
-        Err(Reason::TooManyOrders)
-    } else {
-        Ok(())
-    }
+use crate::trail::Finding;
+
+/// `open` are those that may be open without this one.
+pub fn check(open: u64, limit: Figure) -> Finding {
+    let used = open.saturating_add(1);
+    Finding::at_most(Unit::Count, used, limit, Reason::TooManyOrders)
 }
 
 #[cfg(test)]
@@ -19,19 +18,15 @@ mod tests {
     #[test]
     fn one_more_must_fit() {
         let cases = [
-            (0, 0, 1, Ok(())),
-            (1, 0, 1, Err(Reason::TooManyOrders)),
-            (0, 1, 1, Err(Reason::TooManyOrders)),
-            (7, 2, 10, Ok(())),
-            (8, 2, 10, Err(Reason::TooManyOrders)),
-            (u64::MAX, 1, u64::MAX, Err(Reason::TooManyOrders)),
+            (0, 1, Ok(())),
+            (1, 1, Err(Reason::TooManyOrders)),
+            (9, 10, Ok(())),
+            (10, 10, Err(Reason::TooManyOrders)),
+            (u64::MAX, 10, Err(Reason::TooManyOrders)),
         ];
-        for (open, pending, limit, expected) in cases {
-            assert_eq!(
-                check(open, pending, limit),
-                expected,
-                "{open} + {pending} of {limit}"
-            );
+        for (open, limit, expected) in cases {
+            let got = check(open, Figure::count(limit));
+            assert_eq!(got.answer, expected, "{open} of {limit}");
         }
     }
 }

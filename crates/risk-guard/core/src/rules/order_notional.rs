@@ -1,16 +1,13 @@
 //! An order's value, at the worse of its limit price and the middle of the book, is limited.
 
-use portcullis_domain::{Price, Quantity, Reason, Usd};
+use portcullis_domain::{Figure, Price, Quantity, Reason, Unit};
 
-pub fn check(quantity: Quantity, limit_price: Price, mid: Price, limit: Usd) -> Result<(), Reason> {
-    let notional = limit_price
-        .max(mid)
-        .notional(quantity)
-        .map_err(|_| Reason::Overflow)?;
-    if notional > limit {
-        Err(Reason::OrderNotional)
-    } else {
-        Ok(())
+use crate::trail::Finding;
+
+pub fn check(quantity: Quantity, limit_price: Price, mid: Price, limit: Figure) -> Finding {
+    match limit_price.max(mid).notional(quantity) {
+        Ok(notional) => Finding::at_most(Unit::Usd, notional, limit, Reason::OrderNotional),
+        Err(_) => Finding::unknown(Reason::Overflow),
     }
 }
 
@@ -35,7 +32,10 @@ mod tests {
                 mid.parse().unwrap(),
                 "100".parse().unwrap(),
             );
-            assert_eq!(got, expected, "{quantity} at {limit_price}, middle {mid}");
+            assert_eq!(
+                got.answer, expected,
+                "{quantity} at {limit_price}, middle {mid}"
+            );
         }
     }
 }

@@ -13,8 +13,6 @@ pub fn check(now: Timestamp, account: Option<&Account>) -> Result<&Account, Reas
 
 #[cfg(test)]
 mod tests {
-    use portcullis_domain::Hash;
-
     use super::*;
 
     #[test]
@@ -26,12 +24,7 @@ mod tests {
             (Some(8_999_999), Err(Reason::PositionUnknown)),
         ];
         for (known_at, expected) in cases {
-            let account = known_at.map(|at| Account {
-                policy: Hash([0; 32]),
-                orders_open: 0,
-                known_at: Timestamp(at),
-                issued_at: Timestamp(at),
-            });
+            let account = known_at.map(|at| Account::quiet(Timestamp(at)));
             let got = check(Timestamp(10_000_000), account.as_ref()).map(|_| ());
             assert_eq!(got, expected, "{known_at:?}");
         }

@@ -1,13 +1,22 @@
 //! The position stays within its limit, whichever of the open orders fill, at the middle of the
 //! book. An order that only brings the position down passes even above the limit.
 
-use portcullis_domain::{Order, Price, Reason, Usd, Worst};
+use portcullis_domain::{Figure, Order, Price, Reason, Unit, Worst};
 
-pub fn check(order: &Order, worst: Worst, mid: Price, limit: Usd) -> Result<(), Reason> {
-    match worst.admits(order.side, order.quantity, mid, limit) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Reason::PositionNotional),
-        Err(_) => Err(Reason::Overflow),
+use crate::trail::Finding;
+
+/// `worst` is without the order: of the instrument, or of one strategy in it.
+pub fn check(order: &Order, worst: Worst, mid: Price, limit: Figure) -> Finding {
+    let after = worst
+        .with(order.side, order.quantity)
+        .and_then(|after| after.value_max(mid));
+    match after {
+        Ok(after) => {
+            let used = after.into();
+            let agrees = used <= limit || worst.reduces(order.side, order.quantity);
+            Finding::measured(Unit::Usd, used, limit, agrees, Reason::PositionNotional)
+        }
+        Err(_) => Finding::unknown(Reason::Overflow),
     }
 }
 
@@ -63,7 +72,7 @@ mod tests {
             };
             let got = check(&order, worst, "2".parse().unwrap(), "100".parse().unwrap());
             assert_eq!(
-                got, expected,
+                got.answer, expected,
                 "{side} {quantity} at {position}, open {buys:?} {sells:?}"
             );
         }

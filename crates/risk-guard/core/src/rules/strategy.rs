@@ -1,11 +1,11 @@
 //! Only orders of configured strategies are judged.
 
-use alloc::collections::BTreeSet;
-
 use portcullis_domain::{Reason, StrategyId};
 
-pub fn check(known: &BTreeSet<StrategyId>, strategy: StrategyId) -> Result<(), Reason> {
-    if known.contains(&strategy) {
+use crate::strategies::Strategies;
+
+pub fn check(known: &Strategies, strategy: StrategyId) -> Result<(), Reason> {
+    if known.has(strategy) {
         Ok(())
     } else {
         Err(Reason::UnknownStrategy)
@@ -14,12 +14,15 @@ pub fn check(known: &BTreeSet<StrategyId>, strategy: StrategyId) -> Result<(), R
 
 #[cfg(test)]
 mod tests {
+    use portcullis_testkit::policies;
+
     use super::*;
 
     #[test]
     fn only_who_is_listed_passes() {
         let id = |name: &str| StrategyId::new(name).unwrap();
-        let known = BTreeSet::from([id("sample")]);
+        let policy = policies::policy(alloc::vec![]).strategy;
+        let known = Strategies::new(&[id("sample")].into(), &policy);
         assert_eq!(check(&known, id("sample")), Ok(()));
         for other in ["Sample", "sample2", "other"] {
             assert_eq!(

@@ -23,8 +23,6 @@ pub fn check(
 
 #[cfg(test)]
 mod tests {
-    use portcullis_domain::Hash;
-
     use super::*;
 
     #[test]
@@ -41,12 +39,7 @@ mod tests {
             (2_000_000, None, Ok(())),
         ];
         for (now, issued_at, expected) in cases {
-            let account = issued_at.map(|issued_at| Account {
-                policy: Hash([0; 32]),
-                orders_open: 0,
-                known_at: Timestamp(start.0 + issued_at),
-                issued_at: Timestamp(start.0 + issued_at),
-            });
+            let account = issued_at.map(|issued_at| Account::quiet(Timestamp(start.0 + issued_at)));
             let got = check(Timestamp(start.0 + now), start, account.as_ref());
             assert_eq!(got, expected, "{now} {issued_at:?}");
         }

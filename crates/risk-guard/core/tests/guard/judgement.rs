@@ -158,14 +158,21 @@ fn every_single_thing_missing_or_wrong_is_its_own_refusal() {
 
 #[test]
 fn whatever_inputs_are_missing_nothing_is_permitted() {
-    for missing in 1_u8..32 {
+    for missing in 1_u8..128 {
         let lacks = |bit: u8| missing & (1 << bit) != 0;
         let mut scene = Scene::new(settings());
         if lacks(0) {
             scene.now = NOW.plus(Span::from_millis(1_999));
         }
+        let mid = "0.5".parse().unwrap();
         if !lacks(1) {
-            scene.book("0.4999", "0.5001");
+            scene.book_alone(&crate::scene::book("0.4999", "0.5001", scene.now));
+        }
+        if !lacks(5) {
+            scene.trade(mid, "100");
+        }
+        if !lacks(6) {
+            scene.closes(&[mid; 31]);
         }
         if !lacks(2) {
             scene.status(status(&[]));
@@ -177,7 +184,7 @@ fn whatever_inputs_are_missing_nothing_is_permitted() {
         if lacks(4) {
             order.policy = Hash([0; 32]);
         }
-        assert!(scene.refusal(&order).is_some(), "lacking {missing:05b}");
+        assert!(scene.refusal(&order).is_some(), "lacking {missing:07b}");
     }
 }
 
@@ -185,12 +192,19 @@ fn whatever_inputs_are_missing_nothing_is_permitted() {
 fn a_guard_that_knows_nothing_says_so() {
     let mut scene = Scene::new(settings());
     let (now, order) = (scene.now, scene.order());
+    let mid = "0.5".parse().unwrap();
     assert_eq!(scene.refusal(&order), Some(Reason::NoMarketData));
-    scene.book("0.4999", "0.5001");
+    scene.book_alone(&crate::scene::book("0.4999", "0.5001", now));
+    let order = scene.order();
+    assert_eq!(scene.refusal(&order), Some(Reason::NoRecentTrades));
+    scene.trade(mid, "100");
     let order = scene.order();
     assert_eq!(scene.refusal(&order), Some(Reason::PositionUnknown));
     assert_eq!(scene.guard.readiness(now), Err(Reason::PositionUnknown));
     scene.status(status(&[]));
+    let order = scene.order();
+    assert_eq!(scene.refusal(&order), Some(Reason::VolatilityUnknown));
+    scene.closes(&[mid; 31]);
     let order = scene.order();
     assert_eq!(scene.refusal(&order), None);
     assert_eq!(scene.guard.readiness(now), Ok(()));

@@ -3,7 +3,7 @@
 use portcullis_domain::{Order, Reason};
 use risk_guard_core::Settings;
 
-use crate::scene::{Scene, opposite, order_id, sell, settings, status};
+use crate::scene::{Scene, order_id, sell, settings, status};
 
 #[test]
 fn permits_count_from_the_moment_they_are_given() {
@@ -21,7 +21,7 @@ fn permits_count_from_the_moment_they_are_given() {
     }
     // The other side has its own room, wholly.
     for expected in [None, None, Some(Reason::PositionNotional)] {
-        let order = opposite(four_hundred(&mut scene));
+        let order = sell(four_hundred(&mut scene), "380");
         assert_eq!(scene.refusal(&order), expected);
     }
 }
@@ -36,6 +36,7 @@ fn an_account_that_may_lack_a_permit_frees_nothing() {
     assert_eq!(scene.refusal(&order), None);
     let second = Order {
         id: order_id(99),
+        limit_price: "0.499".parse().unwrap(),
         ..order.clone()
     };
     assert_eq!(scene.refusal(&second), None);
@@ -140,11 +141,11 @@ fn risk_beyond_the_limit_can_be_closed_and_not_opened() {
         Some(Reason::PositionNotional),
         "buying more"
     );
-    let order = sell(scene.order(), "400");
+    let order = sell(scene.order(), "380");
     assert_eq!(scene.refusal(&order), None, "selling some");
     let order = Order {
         reduce_only: true,
-        ..sell(scene.order(), "400")
+        ..sell(scene.order(), "380")
     };
     assert_eq!(scene.refusal(&order), None, "reducing some");
 }

@@ -17,7 +17,7 @@ use proptest::test_runner::{Config, TestRunner};
 use risk_guard_core::{Input, Settings};
 use rust_decimal::Decimal;
 
-use crate::scene::{ME, Scene, settings, status, symbol};
+use crate::scene::{ME, Scene, opposite, settings, status, symbol};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -220,11 +220,11 @@ impl Simulation {
             } => {
                 self.scene.book("0.4999", "0.5001");
                 let order = Order {
-                    side: if *buy { Side::Buy } else { Side::Sell },
                     quantity: Quantity::new(Decimal::new(i64::from(*tenths), 1)).unwrap(),
                     reduce_only: *reduce_only,
                     ..self.scene.order()
                 };
+                let order = if *buy { order } else { opposite(order) };
                 let judgement = self.scene.judge(&order);
                 if judgement.permit.is_some() && !lost {
                     let expires_at = judgement.order.header().expires_at;

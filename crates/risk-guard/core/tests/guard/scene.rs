@@ -1,15 +1,16 @@
 //! A guard with everything it needs to permit, in a world of real seals.
 
 use portcullis_domain::{
-    Book, Exposure, Hash, KillState, Level, Order, OrderId, OrderStatus, Quantity, Reason, Side,
-    Span, Symbol, Timestamp, Usd,
+    Book, Exposure, Hash, KillState, Level, Order, OrderId, OrderStatus, Price, Quantity, Reason,
+    Side, Span, Symbol, Timestamp, Usd,
 };
 use portcullis_testkit::seals::{self, NOW};
 use portcullis_testkit::{World, policies};
 use portcullis_wire::messages::{
-    ExecutionReport, ExecutionStatus, InstrumentPolicy, Outcome, RiskPolicy, StrategyExposure,
+    Closes, ExecutionReport, ExecutionStatus, InstrumentPolicy, Outcome, RiskPolicy,
+    StrategyExposure, Trade,
 };
-use portcullis_wire::subjects::{BOOK, EXECUTION_STATUS, ORDER, REPORT};
+use portcullis_wire::subjects::{BOOK, CLOSES, EXECUTION_STATUS, ORDER, REPORT, TRADE};
 use portcullis_wire::{Text, Verified};
 use risk_guard_core::{Effects, Input, Judgement, RiskGuard, Settings};
 
@@ -77,12 +78,47 @@ impl Scene {
         self.guard.step(self.now, input).unwrap()
     }
 
+    /// A book, a trade in its middle, and half an hour in which nothing moved.
     pub fn book(&mut self, bid: &str, ask: &str) {
         let book = book(bid, ask, self.now);
+        let mid = book.mid().unwrap();
+        self.book_alone(&book);
+        self.trade(mid, "100");
+        self.closes(&vec![mid; Closes::MINUTES]);
+    }
+
+    pub fn book_alone(&mut self, book: &Book) {
         let book = self
             .world
-            .verified(ME, self.now, &BOOK, Some("XRPUSDT"), &book);
+            .verified(ME, self.now, &BOOK, Some("XRPUSDT"), book);
         self.step(Input::Book(book));
+    }
+
+    pub fn trade(&mut self, price: Price, quantity: &str) {
+        let trade = Trade {
+            symbol: symbol(),
+            side: Side::Buy,
+            price,
+            quantity: quantity.parse().unwrap(),
+            venue_time: self.now,
+        };
+        let trade = self
+            .world
+            .verified(ME, self.now, &TRADE, Some("XRPUSDT"), &trade);
+        self.step(Input::Trade(trade));
+    }
+
+    /// The closes up to the last minute that is over.
+    pub fn closes(&mut self, closes: &[Price]) -> Effects {
+        let closes = Closes {
+            symbol: symbol(),
+            minute: self.now.0 / 60_000_000 - 1,
+            closes: closes.to_vec(),
+        };
+        let closes = self
+            .world
+            .verified(ME, self.now, &CLOSES, Some("XRPUSDT"), &closes);
+        self.step(Input::Closes(closes))
     }
 
     pub fn status(&mut self, status: ExecutionStatus) -> Effects {
@@ -100,11 +136,12 @@ impl Scene {
         self.step(Input::Report(report));
     }
 
-    /// A fresh order: buy 100 at 0.5.
+    /// A fresh order: buy 100 a little below 0.499, each at another price.
     pub fn order(&mut self) -> Order {
         self.number += 1;
         Order {
             quantity: "100".parse().unwrap(),
+            limit_price: price(4_990 - i64::try_from(self.number % 40).unwrap()),
             policy: POLICY,
             ..seals::order(self.number, self.now)
         }
@@ -197,18 +234,25 @@ pub fn status(rows: &[(&str, Option<&str>, Option<&str>)]) -> ExecutionStatus {
     }
 }
 
+/// So many ticks of 0.0001.
+pub fn price(ticks: i64) -> Price {
+    Price::new(rust_decimal::Decimal::new(ticks, 4)).unwrap()
+}
+
+/// The same as a sell as far above the middle as the buy is below.
 pub fn opposite(order: Order) -> Order {
+    let one = rust_decimal::Decimal::ONE;
     Order {
-        side: order.side.opposite(),
+        side: Side::Sell,
+        limit_price: Price::new(one - order.limit_price.get()).unwrap(),
         ..order
     }
 }
 
 pub fn sell(order: Order, quantity: &str) -> Order {
     Order {
-        side: Side::Sell,
         quantity: quantity.parse().unwrap(),
-        ..order
+        ..opposite(order)
     }
 }
 
