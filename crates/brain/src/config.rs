@@ -162,6 +162,8 @@ fn strategy(
 
 #[cfg(test)]
 mod tests {
+    use portcullis_testkit::policies;
+
     use super::*;
 
     const GOOD: &str = "orders_pending_max = 1000\n\
@@ -174,15 +176,7 @@ mod tests {
 
     fn check(text: &str) -> Result<Config, String> {
         let path = Path::new("brain.toml");
-        let instrument = "instrument = { symbol = \"XRPUSDT\", tick_size = \"0.0001\", \
-                          quantity_step = \"1\", quantity_min = \"1\", quantity_max = \"1000\", \
-                          notional_min = \"5\" }";
-        let policy = format!(
-            "book_age_ms_max = 1000\norders_open_max = 10\ndaily_loss_max = \"10\"\n\
-             [[instruments]]\n{instrument}\norder_notional_max = \"100\"\n\
-             position_notional_max = \"500\"\ncollar = 100\n"
-        );
-        let policy = config::parse(Path::new("risk-policy.toml"), &policy).unwrap();
+        let policy = policies::policy(vec![policies::wide(policies::xrp())]);
         let raw = config::parse(path, text).map_err(|error| error.to_string())?;
         Config::check(path, raw, (policy, Hash([1; 32]))).map_err(|error| error.to_string())
     }

@@ -243,7 +243,7 @@ impl World {
             Who::Guard => {
                 self.trace.count("fault: risk-guard dies");
                 self.guard = None;
-                0
+                self.guard_disk.crash(&mut self.random)
             }
             Who::Execution => {
                 self.trace.count("fault: execution dies");

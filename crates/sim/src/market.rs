@@ -55,7 +55,7 @@ impl Market {
             (0..3)
                 .map(|depth| Level {
                     price: self.listing.price(best + direction * depth),
-                    quantity: self.listing.quantity(random.between(1, 5_000) as i64),
+                    quantity: self.listing.quantity(random.between(1_500, 5_000) as i64),
                 })
                 .collect()
         };

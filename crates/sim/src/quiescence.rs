@@ -50,7 +50,13 @@ impl World {
         if unsettled.is_some() {
             return false;
         }
-        if !stopped && !self.oracle.signer_killed {
+        // An open breaker stays open for longer than a run: then nothing has to be traded again.
+        let held_back = self.guard.as_ref().is_some_and(|guard| {
+            guard.breakers_open() > 0 || guard.posture() > portcullis_domain::Posture::Normal
+        });
+        if held_back {
+            self.trace.count("held back by risk-guard after the faults");
+        } else if !stopped && !self.oracle.signer_killed {
             if self.placed_before_rest.is_none() {
                 self.placed_before_rest = Some(self.oracle.placed.len());
             }

@@ -5,8 +5,9 @@ use portcullis_venue::bybit::Authority;
 use portcullis_wire::messages::{Kill, Message, Notice, Outcome, SignAction, SignResponse};
 use portcullis_wire::principal::Principal;
 use portcullis_wire::subjects::{
-    BOOK, BRAIN_NOTICE, DECISION, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, PROPOSAL,
-    REPORT, RISK_GUARD_NOTICE, SIGN, SIGNATURE, SIGNED, SIGNER_NOTICE, Subject, VERDICT,
+    BOOK, BRAIN_NOTICE, CLOSES, DECISION, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT,
+    PROPOSAL, REPORT, RISK_GUARD_NOTICE, SIGN, SIGNATURE, SIGNED, SIGNER_NOTICE, Subject, TRADE,
+    VERDICT,
 };
 use portcullis_wire::{Received, Text};
 use signer_core::{Answer, Decision, EnclosedPermit};
@@ -85,7 +86,12 @@ impl World {
             kill: self.guard_latch,
             started_at,
         };
-        self.guard = Some(risk_guard_core::RiskGuard::new(settings));
+        let mut guard = risk_guard_core::RiskGuard::new(settings);
+        for record in &self.guard_disk.entries {
+            guard.restore(record);
+        }
+        guard.restored(started_at, true);
+        self.guard = Some(guard);
         self.notice_of(
             Who::Guard,
             Notice::Started {
@@ -234,21 +240,41 @@ impl World {
         }
         fresh!(ORDER, Input::Order);
         fresh!(BOOK, Input::Book);
+        fresh!(TRADE, Input::Trade);
+        fresh!(CLOSES, Input::Closes);
         fresh!(EXECUTION_STATUS, Input::Status);
         fresh!(REPORT, Input::Report);
         if KILL.row.matches(subject)
             && let Some(command) = self.open(who, &KILL, subject, frame)
             && self.kill_holds(&command.either())
         {
-            // As the shell: stopped at once, on disk a moment later, acknowledged then.
-            self.guard_step(Input::Kill(KillState::Triggered));
-            if self.crash_point(who, Point::BeforeLatch) {
-                return;
+            self.guard_killed();
+        }
+    }
+
+    /// As the shell: stopped at once, on disk a moment later, acknowledged then.
+    fn guard_killed(&mut self) {
+        let killed = risk_guard_core::Input::Kill(KillState::Triggered);
+        self.guard_step(killed);
+        if self.crash_point(Who::Guard, Point::BeforeLatch) {
+            return;
+        }
+        self.guard_latch = KillState::Triggered;
+        self.oracle.guard_killed = true;
+        self.trace.count("kill acknowledged by risk-guard");
+        self.notice_of(Who::Guard, killed_notice());
+    }
+
+    /// What lets more through is on disk before it has an effect; the rest at the next tick.
+    fn guard_keeps(&mut self, records: Vec<risk_guard_core::Record>, is_sync: bool) {
+        for record in &records {
+            if let risk_guard_core::Record::Breaker { .. } = record {
+                self.trace.count("breaker on record");
             }
-            self.guard_latch = KillState::Triggered;
-            self.oracle.guard_killed = true;
-            self.trace.count("kill acknowledged by risk-guard");
-            self.notice_of(who, killed_notice());
+        }
+        self.guard_disk.entries.extend(records);
+        if is_sync {
+            self.guard_disk.synced = self.guard_disk.entries.len();
         }
     }
 
@@ -257,10 +283,16 @@ impl World {
         let Some(guard) = self.guard.as_mut() else {
             return;
         };
+        let is_tick = matches!(input, risk_guard_core::Input::Tick);
         let effects = match guard.step(now, input) {
             Ok(effects) => effects,
             Err(fault) => return self.violated(format!("risk-guard: {fault}")),
         };
+        self.guard_keeps(effects.records, effects.is_sync || is_tick);
+        if effects.kill.is_some() {
+            self.trace.count("breakers pulled the switch");
+            self.guard_killed();
+        }
         if let Some(heartbeat) = effects.heartbeat {
             self.publish(Who::Guard, &HEARTBEAT, None, &heartbeat, None);
         }

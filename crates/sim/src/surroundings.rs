@@ -2,15 +2,18 @@
 
 use portcullis_domain::{Side, TimeInForce, Usd};
 use portcullis_wire::Text;
-use portcullis_wire::messages::{Kill, Proposal, Size, Trade};
+use portcullis_wire::messages::{Closes, Kill, Proposal, Size, Trade};
 use portcullis_wire::principal::Role;
-use portcullis_wire::subjects::{BOOK, KILL, PROPOSAL, TRADE};
+use portcullis_wire::subjects::{BOOK, CLOSES, KILL, PROPOSAL, TRADE};
 use rust_decimal::Decimal;
 
 use crate::cast::Who;
 use crate::settings::Broken;
 use crate::sure;
 use crate::world::{CHAOS_UNTIL, Event, MS, World};
+
+/// Microseconds of a minute.
+const MINUTE: u64 = 60_000_000;
 
 impl World {
     pub(crate) fn market(&mut self) {
@@ -43,6 +46,21 @@ impl World {
                     venue_time,
                 };
                 self.publish(Who::MarketData, &TRADE, Some(symbol.as_str()), &trade, None);
+                // The half hour before was calm: what moves within a run of a minute is judged by the
+                // slippage of each order.
+                let minute = (venue_time.0 / MINUTE).saturating_sub(1);
+                let closes = Closes {
+                    symbol,
+                    minute,
+                    closes: vec![last; Closes::MINUTES],
+                };
+                self.publish(
+                    Who::MarketData,
+                    &CLOSES,
+                    Some(symbol.as_str()),
+                    &closes,
+                    None,
+                );
             }
         }
         self.push_stream();
