@@ -11,6 +11,7 @@ use portcullis_domain::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use crate::permit::Permit;
 pub use crate::policy::{GroupPolicy, InstrumentPolicy, RiskPolicy, StrategyPolicy};
 pub use crate::risk::{
     BreakerStatus, Closes, CommandOutcome, HaltStatus, LimitStatus, PendingCommand, RiskAction,
@@ -76,23 +77,6 @@ pub struct Proposal {
     pub time_in_force: TimeInForce,
     /// Whether it may only shrink a position.
     pub reduce_only: bool,
-}
-
-/// Risk-guard's leave for one order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Permit {
-    /// The brain's sealed order, byte for byte.
-    #[serde(with = "serde_bytes")]
-    pub order: Vec<u8>,
-    /// The digest of the risk policy that risk-guard runs.
-    pub policy: Hash,
-    /// The worst acceptable price, where it is nearer than the order's own limit: execution sends
-    /// the order with this limit, and the signer signs no other.
-    pub worst_price: Option<Price>,
-    /// How often a circuit breaker had changed when this was permitted: what comes of it says
-    /// nothing about a breaker that changed later.
-    pub generation: u64,
 }
 
 /// What execution wants signed. Never bytes: the signer derives them itself.

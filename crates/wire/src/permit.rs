@@ -1,9 +1,27 @@
-//! Which order a permit lets through: execution and the signer read it here, so that neither can be
-//! told another story.
+//! A permit, and which order it lets through: execution and the signer read that here, so that
+//! neither can be told another story.
 
-use portcullis_domain::{Order, Reason, Side};
+use alloc::vec::Vec;
 
-use crate::messages::Permit;
+use portcullis_domain::{Hash, Order, Price, Reason, Side};
+use serde::{Deserialize, Serialize};
+
+/// Risk-guard's leave for one order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Permit {
+    /// The brain's sealed order, byte for byte.
+    #[serde(with = "serde_bytes")]
+    pub order: Vec<u8>,
+    /// The digest of the risk policy that risk-guard runs.
+    pub policy: Hash,
+    /// The worst acceptable price, where it is nearer than the order's own limit: execution sends
+    /// the order with this limit, and the signer signs no other.
+    pub worst_price: Option<Price>,
+    /// How often a circuit breaker had changed when this was permitted: what comes of it says
+    /// nothing about a breaker that changed later.
+    pub generation: u64,
+}
 
 impl Permit {
     /// The order that may leave under this permit: `order`, the one inside it, at risk-guard's worst
@@ -30,10 +48,8 @@ impl Permit {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use portcullis_domain::{
-        Hash, OrderId, RiskProfile, StrategyId, Symbol, TimeInForce, Timestamp, Venue,
+        OrderId, RiskProfile, StrategyId, Symbol, TimeInForce, Timestamp, Venue,
     };
 
     use super::*;
