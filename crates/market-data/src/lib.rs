@@ -1,8 +1,10 @@
-//! Publishes the venue's order books and trades, with no access to anything but public data.
+//! Publishes the venue's order books, trades and closes, with no access to anything but public data.
 //!
 //! ```text
-//!  venue ══▶ Connector ──▶ market-data-core ──▶ shell ──▶ bus: books, trades, status, notices
-//!               ╰◀─────── subscribe again ◀───────╯
+//!  venue ══▶ Connector ──▶ market-data-core ──▶ shell ──▶ bus: books, trades, closes, status, notices
+//!    ║          ╰◀─────── subscribe again ◀───────┤
+//!    ╚═════▶ History ──▶ minutes, latest trades   │
+//!               ╰◀─────────── ask ◀───────────────╯
 //! ```
 //!
 //! Deliberately absent: any key of the venue. Whoever takes this service over can lie about prices,
@@ -10,4 +12,5 @@
 
 pub mod config;
 pub mod connector;
+pub mod history;
 pub mod shell;

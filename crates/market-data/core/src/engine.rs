@@ -2,14 +2,20 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use portcullis_domain::{Book, Span, Symbol, Timestamp};
-use portcullis_venue::bybit::reply::{DepthUpdate, PublicMessage, PublicTrade};
+use portcullis_venue::bybit::reply::{
+    Bars, DepthUpdate, List, PublicMessage, PublicTrade, RecentTrade,
+};
 use portcullis_wire::Text;
 use portcullis_wire::messages::Trade;
+use portcullis_wire::risk::Closes;
 
 use crate::ladder::{Flaw, Ladder};
+use crate::minutes::Minutes;
+use crate::tape::Tape;
 
 /// The shortest time between two books of one instrument.
 const BOOK_INTERVAL: Span = Span::from_millis(50);
@@ -45,8 +51,40 @@ pub enum Input {
         /// Why, in words.
         detail: Text,
     },
+    /// The venue answered with the bars of the last minutes.
+    Minutes {
+        /// Of what they were asked for.
+        symbol: Symbol,
+        /// When it answered, by its clock.
+        answered_at: Timestamp,
+        /// What it answered.
+        bars: Bars,
+    },
+    /// The venue answered with the latest trades.
+    Trades {
+        /// Of what they were asked for.
+        symbol: Symbol,
+        /// What it answered, the latest first.
+        trades: List<RecentTrade>,
+    },
+    /// There is no answer to a request, and none will come.
+    Unanswered {
+        /// To which.
+        request: Request,
+        /// Why, in words.
+        detail: Text,
+    },
     /// Time passes; every 10 ms or so.
     Tick,
+}
+
+/// What is asked of the venue apart from its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The bars of the last minutes.
+    Minutes(Symbol),
+    /// The latest trades.
+    Trades(Symbol),
 }
 
 /// What to do.
@@ -56,6 +94,10 @@ pub enum Effect {
     Book(Book),
     /// Publish a trade.
     Trade(Trade),
+    /// Publish the closes of the last minutes.
+    Closes(Closes),
+    /// Ask the venue; [`Input::Minutes`], [`Input::Trades`] or [`Input::Unanswered`] must follow.
+    Ask(Request),
     /// Give the subscription to a book up and ask for it again: a snapshot follows.
     Resubscribe(Symbol),
     /// Cut the connection and make another.
@@ -77,6 +119,10 @@ pub struct Counts {
     pub trades: u64,
     /// Trades that were left out because too many came at once.
     pub trades_dropped: u64,
+    /// Closes that were published.
+    pub closes: u64,
+    /// Requests that had no answer, or none that is of use.
+    pub unanswered: u64,
     /// Books that were dropped because an update was missing or made no sense.
     pub flaws: u64,
     /// Subscriptions that were asked for again.
@@ -113,6 +159,8 @@ struct Stream {
     asked_at: Timestamp,
     /// Whether its book was dropped and it has to be subscribed to again.
     is_flawed: bool,
+    tape: Tape,
+    minutes: Minutes,
 }
 
 impl MarketData {
@@ -124,7 +172,7 @@ impl MarketData {
             heard_at: Timestamp::default(),
             streams: symbols
                 .into_iter()
-                .map(|symbol| (symbol, Stream::default()))
+                .map(|symbol| (symbol, Stream::new()))
                 .collect(),
             trades_in_tick: 0,
             unreadable_in_a_row: 0,
@@ -137,10 +185,19 @@ impl MarketData {
     pub fn step(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
-            Input::Connected => self.connected(now),
+            Input::Connected => self.connected(now, &mut effects),
             Input::Disconnected { detail } => self.disconnected(&detail, &mut effects),
             Input::Message(message) => self.message(now, message, &mut effects),
             Input::Unreadable { detail } => self.unreadable(&detail, &mut effects),
+            Input::Minutes {
+                symbol,
+                answered_at,
+                bars,
+            } => self.minutes(now, symbol, answered_at, &bars, &mut effects),
+            Input::Trades { symbol, trades } => self.latest(now, symbol, trades, &mut effects),
+            Input::Unanswered { request, detail } => {
+                self.unanswered(now, request, &detail, &mut effects);
+            }
             Input::Tick => self.tick(now, &mut effects),
         }
         effects
@@ -169,12 +226,22 @@ impl MarketData {
             .map(|(symbol, _)| *symbol)
     }
 
-    fn connected(&mut self, now: Timestamp) {
+    /// The instruments without closes that are new enough, and what is the matter with them.
+    pub fn without_closes(&self, now: Timestamp) -> impl Iterator<Item = (Symbol, String)> {
+        self.streams
+            .iter()
+            .filter_map(move |(symbol, stream)| Some((*symbol, stream.minutes.problem(now)?)))
+    }
+
+    fn connected(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.is_connected = true;
         self.heard_at = now;
         self.unreadable_in_a_row = 0;
-        for stream in self.streams.values_mut() {
+        for (symbol, stream) in &mut self.streams {
             stream.asked(now);
+            stream.tape.connected(now);
+            stream.minutes.asking().ask_at(now);
+            ask(*symbol, stream, now, effects);
         }
     }
 
@@ -186,6 +253,8 @@ impl MarketData {
         count(&mut self.counts.disconnections);
         for stream in self.streams.values_mut() {
             stream.forget();
+            let dropped = stream.tape.clear();
+            self.counts.trades_dropped = self.counts.trades_dropped.saturating_add(dropped);
         }
         effects.push(warning(&format!("market data stream lost: {detail}")));
     }
@@ -200,7 +269,7 @@ impl MarketData {
             PublicMessage::Depth(update) => self.depth(now, &update, effects),
             PublicMessage::Trades(trades) => {
                 for trade in trades {
-                    self.trade(trade, effects);
+                    self.trade(now, trade, effects);
                 }
             }
             PublicMessage::Answered { success: true, .. } => {}
@@ -249,21 +318,94 @@ impl MarketData {
         }
     }
 
-    fn trade(&mut self, trade: PublicTrade, effects: &mut Vec<Effect>) {
-        let is_known = self.streams.contains_key(&trade.symbol);
-        if !is_known || self.trades_in_tick >= TRADES_PER_TICK_MAX {
+    fn trade(&mut self, now: Timestamp, trade: PublicTrade, effects: &mut Vec<Effect>) {
+        let is_full = self.trades_in_tick >= TRADES_PER_TICK_MAX;
+        let is_taken = self.streams.get_mut(&trade.symbol).is_some_and(|stream| {
+            // A trade waits only behind the latest ones from before the connection.
+            if is_full && stream.tape.is_idle() {
+                return false;
+            }
+            let is_taken = stream.tape.push(trade);
+            play(
+                stream,
+                now,
+                &mut self.trades_in_tick,
+                &mut self.counts,
+                effects,
+            );
+            is_taken
+        });
+        if !is_taken {
             count(&mut self.counts.trades_dropped);
-            return;
         }
-        self.trades_in_tick = self.trades_in_tick.saturating_add(1);
-        count(&mut self.counts.trades);
-        effects.push(Effect::Trade(Trade {
-            symbol: trade.symbol,
-            side: trade.side,
-            price: trade.price,
-            quantity: trade.quantity,
-            venue_time: trade.venue_time,
-        }));
+    }
+
+    fn latest(
+        &mut self,
+        now: Timestamp,
+        symbol: Symbol,
+        trades: List<RecentTrade>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(stream) = self.streams.get_mut(&symbol) else {
+            return;
+        };
+        let trades = trades.into_iter().map(|RecentTrade(trade)| trade);
+        stream.tape.take(symbol, trades);
+        if self.is_connected {
+            play(
+                stream,
+                now,
+                &mut self.trades_in_tick,
+                &mut self.counts,
+                effects,
+            );
+        }
+    }
+
+    fn minutes(
+        &mut self,
+        now: Timestamp,
+        symbol: Symbol,
+        answered_at: Timestamp,
+        bars: &Bars,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(stream) = self.streams.get_mut(&symbol) else {
+            return;
+        };
+        match stream.minutes.take(now, symbol, answered_at, bars) {
+            Ok(()) => publish_closes(stream, now, &mut self.counts, effects),
+            Err(unusable) => {
+                let detail = Text::lossy(&unusable.to_string());
+                self.unanswered(now, Request::Minutes(symbol), &detail, effects);
+            }
+        }
+    }
+
+    /// A venue that does not answer is said once, until it does.
+    fn unanswered(
+        &mut self,
+        now: Timestamp,
+        request: Request,
+        detail: &Text,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (symbol, what) = match request {
+            Request::Minutes(symbol) => (symbol, "closes"),
+            Request::Trades(symbol) => (symbol, "latest trades"),
+        };
+        let Some(stream) = self.streams.get_mut(&symbol) else {
+            return;
+        };
+        count(&mut self.counts.unanswered);
+        let is_first = match request {
+            Request::Minutes(_) => stream.minutes.asking().failed(now),
+            Request::Trades(_) => stream.tape.failed(now),
+        };
+        if is_first {
+            effects.push(warning(&format!("no {what} of {symbol}: {detail}")));
+        }
     }
 
     /// What cannot be read may have been an update. The next update of that book shows it by its
@@ -283,6 +425,10 @@ impl MarketData {
 
     fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.trades_in_tick = 0;
+        for (symbol, stream) in &mut self.streams {
+            ask(*symbol, stream, now, effects);
+            publish_closes(stream, now, &mut self.counts, effects);
+        }
         if !self.is_connected {
             return;
         }
@@ -293,6 +439,13 @@ impl MarketData {
             return;
         }
         for (symbol, stream) in &mut self.streams {
+            play(
+                stream,
+                now,
+                &mut self.trades_in_tick,
+                &mut self.counts,
+                effects,
+            );
             let heard_or_asked_at = stream.heard_at.max(stream.asked_at);
             if stream.is_flawed || now.since(heard_or_asked_at) >= SILENCE {
                 resubscribe(*symbol, stream, now, &mut self.counts, effects);
@@ -304,6 +457,13 @@ impl MarketData {
 }
 
 impl Stream {
+    /// Nothing is known yet, and the closes are asked for at once: they need no connection.
+    fn new() -> Self {
+        let mut stream = Self::default();
+        stream.minutes.asking().ask_at(Timestamp::default());
+        stream
+    }
+
     /// It was subscribed to, so a snapshot will come; what was known does not count any more.
     fn asked(&mut self, now: Timestamp) {
         self.forget();
@@ -354,6 +514,53 @@ fn publish(
     stream.published_at = Some(now);
     count(&mut counts.books);
     effects.push(Effect::Book(book));
+}
+
+/// Asks for whatever is due.
+fn ask(symbol: Symbol, stream: &mut Stream, now: Timestamp, effects: &mut Vec<Effect>) {
+    if stream.tape.asking().is_due(now) {
+        effects.push(Effect::Ask(Request::Trades(symbol)));
+    }
+    if stream.minutes.asking().is_due(now) {
+        effects.push(Effect::Ask(Request::Minutes(symbol)));
+    }
+}
+
+/// Publishes the closes, unless that was done a moment ago or they are too old.
+fn publish_closes(
+    stream: &mut Stream,
+    now: Timestamp,
+    counts: &mut Counts,
+    effects: &mut Vec<Effect>,
+) {
+    if let Some(closes) = stream.minutes.publish(now) {
+        count(&mut counts.closes);
+        effects.push(Effect::Closes(closes));
+    }
+}
+
+/// Publishes the trades that may be, up to the bound of this tick.
+fn play(
+    stream: &mut Stream,
+    now: Timestamp,
+    in_tick: &mut u32,
+    counts: &mut Counts,
+    effects: &mut Vec<Effect>,
+) {
+    while *in_tick < TRADES_PER_TICK_MAX {
+        let Some(trade) = stream.tape.next(now) else {
+            return;
+        };
+        *in_tick = in_tick.saturating_add(1);
+        count(&mut counts.trades);
+        effects.push(Effect::Trade(Trade {
+            symbol: trade.symbol,
+            side: trade.side,
+            price: trade.price,
+            quantity: trade.quantity,
+            venue_time: trade.venue_time,
+        }));
+    }
 }
 
 fn flawed(symbol: Symbol, flaw: Flaw) -> Effect {
