@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Deliberately absent: any key of the venue. Whoever takes this service over can lie about prices,
-//! which risk-guard's collar bounds, and nothing else.
+//! which risk-guard's collar bounds, and about how calm the market is, which every other limit of
+//! risk-guard bounds; and about nothing else.
 
 pub mod config;
 pub mod connector;

@@ -1,9 +1,5 @@
 //! The last minutes and the latest trades: when they are asked for, and what of an answer counts.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[expect(dead_code, reason = "books are another file's business")]
 mod support;
