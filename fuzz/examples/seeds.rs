@@ -96,6 +96,20 @@ fn venue() {
     }
     write(
         &rest,
+        "minutes",
+        answer(
+            r#"{"category":"linear","symbol":"XRPUSDT","list":[["1790000040000","0.50","0.51","0.49","0.505","12","6.06"],["1789999980000","0.5","0.5","0.5","0.5","0","0"]]}"#,
+        ),
+    );
+    write(
+        &rest,
+        "trades",
+        answer(
+            r#"{"category":"linear","list":[{"execId":"t-1","symbol":"XRPUSDT","price":"0.5000","size":"3","side":"Buy","time":"1790000000009","isBlockTrade":false}]}"#,
+        ),
+    );
+    write(
+        &rest,
         "placed",
         answer(r#"{"orderId":"5f0c","orderLinkId":"00112233445566778899aabbccddeeff"}"#),
     );

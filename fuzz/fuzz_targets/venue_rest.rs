@@ -8,8 +8,8 @@ use libfuzzer_sys::fuzz_target;
 use portcullis_fuzz::{assert_printable, chain_of};
 use portcullis_venue::bybit::VenueError;
 use portcullis_venue::bybit::reply::{
-    CancelAllAcknowledgement, Execution, InstrumentInfo, LIST_LENGTH_MAX, OrderAcknowledgement,
-    OrderInfo, Page, Position, Reply, ServerTime, Wallet, read,
+    Bars, CancelAllAcknowledgement, Execution, InstrumentInfo, LIST_LENGTH_MAX,
+    OrderAcknowledgement, OrderInfo, Page, Position, RecentTrade, Reply, ServerTime, Wallet, read,
 };
 use serde::de::DeserializeOwned;
 
@@ -48,6 +48,13 @@ fuzz_target!(|bytes: &[u8]| {
     page::<Position>(bytes);
     page::<Wallet>(bytes);
     page::<InstrumentInfo>(bytes);
+    page::<RecentTrade>(bytes);
+    if let Some(Reply {
+        outcome: Ok(bars), ..
+    }) = answer::<Bars>(bytes)
+    {
+        assert!(bars.list.len() <= LIST_LENGTH_MAX);
+    }
     page::<Execution>(bytes);
     let Some(Reply {
         outcome: Ok(page), ..

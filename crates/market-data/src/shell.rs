@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use market_data_core::{Effect, Input, MarketData as Core};
+use market_data_core::{Effect, Input, MarketData as Core, Request};
 use portcullis_runtime::{BusError, ConfigError, Fault, Service, StartError, metrics, tracing};
 use portcullis_wire::Text;
 use portcullis_wire::messages::{Count, Notice, ServiceStatus};
 use portcullis_wire::principal::MarketData;
-use portcullis_wire::subjects::{BOOK, TRADE};
+use portcullis_wire::subjects::{BOOK, CLOSES, TRADE};
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Arguments, Config};
 use crate::connector::{Command, Connector, Event, Order, Settings};
+use crate::history::{self, History};
 
 /// How often the core hears that time passes: a fifth of the shortest time between two books.
 const TICK: Duration = Duration::from_millis(10);
@@ -30,6 +31,9 @@ pub enum Failure {
     /// TLS could not be set up.
     #[error("set up TLS for the venue's stream")]
     Tls(#[from] rustls::Error),
+    /// The client of the venue's REST interface could not be set up.
+    #[error("set up the client of the venue's REST interface")]
+    History(#[from] history::SetupError),
     /// It could not go on.
     #[error("run market-data")]
     Run(#[from] Fault),
@@ -50,9 +54,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     });
     let settings = Settings::new(config.stream, config.symbols.clone(), config.depth);
     let connector = Connector::start(settings)?;
+    let history = History::start(&history::Settings::new(config.rest))?;
     let mut shell = Shell {
         service,
         connector,
+        history,
         core: Core::new(config.symbols),
         connection: 0,
         detail: Text::lossy("not connected to the venue yet"),
@@ -66,6 +72,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 struct Shell {
     service: Service<MarketData>,
     connector: Connector,
+    history: History,
     core: Core,
     /// The number of the connection that the core knows.
     connection: u64,
@@ -92,6 +99,13 @@ impl Shell {
                     Some(event) => self.heard(event),
                     None => {
                         self.service.fail("the connector has ended");
+                        return;
+                    }
+                },
+                answer = self.history.answers.recv() => match answer {
+                    Some(input) => self.step(input),
+                    None => {
+                        self.service.fail("the client of the venue's REST interface has ended");
                         return;
                     }
                 },
@@ -129,6 +143,14 @@ impl Shell {
                     .publish(&TRADE, Some(symbol.as_str()), &trade, None, None);
                 self.sent("trade", sent.map(drop));
             }
+            Effect::Closes(closes) => {
+                let symbol = closes.symbol;
+                let sent =
+                    self.service
+                        .publish(&CLOSES, Some(symbol.as_str()), &closes, None, None);
+                self.sent("closes", sent.map(drop));
+            }
+            Effect::Ask(request) => self.ask(request),
             Effect::Resubscribe(symbol) => self.command(Order::Resubscribe(symbol)),
             Effect::Reconnect => self.command(Order::Reconnect),
             Effect::Warning(detail) => {
@@ -152,6 +174,16 @@ impl Shell {
         }
     }
 
+    /// The core waits for an answer to each request, so one that cannot be made is answered here.
+    fn ask(&mut self, request: Request) {
+        if !self.history.ask(request) {
+            self.step(Input::Unanswered {
+                request,
+                detail: Text::lossy("too many requests wait for the venue"),
+            });
+        }
+    }
+
     fn command(&self, order: Order) {
         if !self.connector.command(Command {
             connection: self.connection,
@@ -165,16 +197,9 @@ impl Shell {
     }
 
     fn status(&mut self) {
-        let missing: Vec<_> = self.core.missing(self.service.now()).collect();
-        let detail = match (self.core.is_connected(), missing.as_slice()) {
-            (false, _) => Text::lossy(&format!("no stream of the venue: {}", self.detail)),
-            (true, []) => Text::lossy(""),
-            (true, missing) => {
-                let names: Vec<_> = missing.iter().map(ToString::to_string).collect();
-                Text::lossy(&format!("no order book of {}", names.join(", ")))
-            }
-        };
-        let ready = self.core.is_connected() && missing.is_empty();
+        let problems = self.problems();
+        let ready = problems.is_empty();
+        let detail = Text::lossy(&problems.join("; "));
         self.service.set_ready(ready, detail.as_str());
         let counts = self.counts();
         for (name, value) in &counts {
@@ -196,7 +221,28 @@ impl Shell {
         });
     }
 
-    fn counts(&self) -> [(&'static str, u64); 11] {
+    /// Why it is not ready, in words.
+    fn problems(&self) -> Vec<String> {
+        let now = self.service.now();
+        let mut problems = Vec::new();
+        if self.core.is_connected() {
+            let missing: Vec<_> = self
+                .core
+                .missing(now)
+                .map(|symbol| symbol.to_string())
+                .collect();
+            if !missing.is_empty() {
+                problems.push(format!("no order book of {}", missing.join(", ")));
+            }
+        } else {
+            problems.push(format!("no stream of the venue: {}", self.detail));
+        }
+        let closes = self.core.without_closes(now);
+        problems.extend(closes.map(|(symbol, why)| format!("no closes of {symbol}: {why}")));
+        problems
+    }
+
+    fn counts(&self) -> [(&'static str, u64); 13] {
         let counts = self.core.counts();
         [
             ("updates", counts.updates),
@@ -204,6 +250,8 @@ impl Shell {
             ("books", counts.books),
             ("trades", counts.trades),
             ("trades_dropped", counts.trades_dropped),
+            ("closes", counts.closes),
+            ("unanswered", counts.unanswered),
             ("books_flawed", counts.flaws),
             ("resubscriptions", counts.resubscriptions),
             ("disconnections", counts.disconnections),

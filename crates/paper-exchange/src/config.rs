@@ -84,6 +84,8 @@ pub struct Args {
     #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub interval_ms: u64,
     /// Replay a public ob500 file, plain or zip; may be given more than once.
+    ///
+    /// Such a file has books alone: a small trade is printed at the touch about once a second.
     #[arg(long, value_name = "FILE")]
     pub replay: Vec<PathBuf>,
     /// Play recordings this many times faster, 0.01 to 10000.

@@ -12,6 +12,10 @@
 //! so that nothing a client has seen can be lost. It shares no code with the connector that is
 //! tested against it: a mistake about the protocol shows up as a disagreement.
 //!
+//! A market has a past from its first moment on: an hour of bars, and a minute of trades, that end at
+//! the middle of its first book. A recording has books alone, so a small trade is printed at its touch
+//! about once a second while it plays.
+//!
 //! Deliberately absent: funding, liquidation, conditional and TP/SL orders, hedge mode, spot,
 //! inverse and options. A request for one of them is refused, never half done.
 

@@ -131,12 +131,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
                 let symbol = instrument.symbol.clone();
                 let generator = Generator::new(instrument, config.seed, config.interval);
                 feeds.spawn(async move {
-                    play_generator(exchange, symbol, generator).await;
+                    play_generator(exchange, symbol, config.seed, generator).await;
                     Ok(())
                 });
             }
             Feed::Replay(replay) => {
-                feeds.spawn(play_replay(exchange, replay));
+                feeds.spawn(play_replay(exchange, config.seed, replay));
             }
         }
     }

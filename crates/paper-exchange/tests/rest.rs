@@ -347,10 +347,103 @@ fn public_data_has_the_documented_shape() {
         .public("/v5/market/tickers?category=linear&symbol=XRPUSDT")
         .result();
     assert_eq!(ticker["list"][0]["markPrice"], "2.0000");
+    let refused = exchange.public("/v5/market/orderbook?category=linear&symbol=NOPE");
+    assert_eq!(refused.code(), 10001);
+}
+
+#[test]
+fn every_market_has_a_past_from_its_first_moment_on() {
+    let home = Home::new();
+    let replayed = home.start_still(&[]);
+    let other = Home::new();
+    let generated = other.start(&["--generate", "BTCUSDT", "--interval-ms", "60000"]);
+    for (exchange, symbol, price) in [
+        (&replayed, "XRPUSDT", "2.0000"),
+        (&generated, "BTCUSDT", "60000"),
+    ] {
+        let asked_at = now_ms();
+        let target =
+            format!("/v5/market/kline?category=linear&symbol={symbol}&interval=1&limit=33");
+        let result = exchange.public(&target).result();
+        assert_eq!(result["symbol"], symbol);
+        let bars = result["list"].as_array().unwrap();
+        assert_eq!(bars.len(), 33);
+        let begins: Vec<i64> = bars
+            .iter()
+            .map(|bar| bar[0].as_str().unwrap().parse().unwrap())
+            .collect();
+        assert!(
+            begins.windows(2).all(|two| two[0] - two[1] == 60_000),
+            "{begins:?}"
+        );
+        // The newest bar is the minute that is not over.
+        assert!(begins[0] <= now_ms() && now_ms() < begins[0] + 120_000);
+        assert!(begins[0] % 60_000 == 0 && begins[0] + 60_000 > asked_at);
+        let near = price.get(..3).unwrap();
+        for bar in &bars[..2] {
+            let close = bar[4].as_str().unwrap();
+            assert!(close.starts_with(near), "{close} is not near {price}");
+        }
+        let target = format!("/v5/market/recent-trade?category=linear&symbol={symbol}&limit=60");
+        let trades = exchange.public(&target).result()["list"].clone();
+        let trades = trades.as_array().unwrap();
+        assert_eq!(trades.len(), 60);
+        let times: Vec<i64> = trades
+            .iter()
+            .map(|trade| trade["time"].as_str().unwrap().parse().unwrap())
+            .collect();
+        assert!(
+            times.is_sorted_by(|newer, older| newer >= older),
+            "{times:?}"
+        );
+    }
+}
+
+#[test]
+fn a_recording_trades_at_the_touch_about_once_a_second() {
+    let home = Home::new();
+    let path = home.still_book();
+    let mut lines = std::fs::read_to_string(&path).unwrap();
+    for index in 1_u64..=25 {
+        let line = json!({
+            "topic": "orderbook.500.XRPUSDT", "type": "delta",
+            "ts": 1_733_011_200_691_u64 + index * 100,
+            "data": {"s": "XRPUSDT", "b": [["1.9000", index.to_string()]], "a": [], "u": 1 + index, "seq": index},
+            "cts": 1,
+        });
+        lines.push_str(&format!("{line}\n"));
+    }
+    std::fs::write(&path, lines).unwrap();
+    let mut exchange = home.start(&["--replay", path.to_str().unwrap()]);
+    let latest = |exchange: &support::Exchange| {
+        let target = "/v5/market/recent-trade?category=linear&symbol=XRPUSDT";
+        exchange.public(target).result()["list"].clone()
+    };
+    exchange.until("two printed trades", |exchange| {
+        latest(exchange).as_array().unwrap().len() >= 62
+    });
+    let list = latest(&exchange);
+    let shown: Vec<_> = list.as_array().unwrap()[..2]
+        .iter()
+        .map(|trade| (trade["side"].clone(), trade["price"].clone()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (json!("Sell"), json!("1.9999")),
+            (json!("Buy"), json!("2.0001"))
+        ]
+    );
+    let time = |index: usize| {
+        list[index]["time"]
+            .as_str()
+            .unwrap()
+            .parse::<i64>()
+            .unwrap()
+    };
+    assert!((900..=1_500).contains(&(time(0) - time(1))), "{list}");
     let bars = exchange
         .public("/v5/market/kline?category=linear&symbol=XRPUSDT&interval=1")
         .result();
-    assert_eq!(bars["list"][0][4], "2.0000");
-    let refused = exchange.public("/v5/market/orderbook?category=linear&symbol=NOPE");
-    assert_eq!(refused.code(), 10001);
+    assert_eq!(bars["list"][0][4], "1.9999", "the bars move with it");
 }

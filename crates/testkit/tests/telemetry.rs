@@ -168,6 +168,14 @@ fn every_hop_and_every_refusal_is_counted(stack: &Stack) {
             "market-data",
             "portcullis_market_data_published_total{kind=\"book\"}",
         ),
+        (
+            "market-data",
+            "portcullis_market_data_published_total{kind=\"trade\"}",
+        ),
+        (
+            "market-data",
+            "portcullis_market_data_published_total{kind=\"closes\"}",
+        ),
         ("brain", "portcullis_brain_orders_total"),
         (
             "brain",

@@ -4,12 +4,19 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
+mod history;
+
 use portcullis_domain::{Book, Span, Symbol, Timestamp};
-use portcullis_venue::bybit::reply::{DepthUpdate, PublicMessage, PublicTrade};
+use portcullis_venue::bybit::reply::{
+    Bars, DepthUpdate, List, PublicMessage, PublicTrade, RecentTrade,
+};
 use portcullis_wire::Text;
 use portcullis_wire::messages::Trade;
+use portcullis_wire::risk::Closes;
 
 use crate::ladder::{Flaw, Ladder};
+use crate::minutes::Minutes;
+use crate::tape::Tape;
 
 /// The shortest time between two books of one instrument.
 const BOOK_INTERVAL: Span = Span::from_millis(50);
@@ -45,8 +52,40 @@ pub enum Input {
         /// Why, in words.
         detail: Text,
     },
+    /// The venue answered with the bars of the last minutes.
+    Minutes {
+        /// Of what they were asked for.
+        symbol: Symbol,
+        /// When it answered, by its clock.
+        answered_at: Timestamp,
+        /// What it answered.
+        bars: Bars,
+    },
+    /// The venue answered with the latest trades.
+    Trades {
+        /// Of what they were asked for.
+        symbol: Symbol,
+        /// What it answered, the latest first.
+        trades: List<RecentTrade>,
+    },
+    /// There is no answer to a request, and none will come.
+    Unanswered {
+        /// To which.
+        request: Request,
+        /// Why, in words.
+        detail: Text,
+    },
     /// Time passes; every 10 ms or so.
     Tick,
+}
+
+/// What is asked of the venue apart from its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The bars of the last minutes.
+    Minutes(Symbol),
+    /// The latest trades.
+    Trades(Symbol),
 }
 
 /// What to do.
@@ -56,6 +95,10 @@ pub enum Effect {
     Book(Book),
     /// Publish a trade.
     Trade(Trade),
+    /// Publish the closes of the last minutes.
+    Closes(Closes),
+    /// Ask the venue; [`Input::Minutes`], [`Input::Trades`] or [`Input::Unanswered`] must follow.
+    Ask(Request),
     /// Give the subscription to a book up and ask for it again: a snapshot follows.
     Resubscribe(Symbol),
     /// Cut the connection and make another.
@@ -77,6 +120,10 @@ pub struct Counts {
     pub trades: u64,
     /// Trades that were left out because too many came at once.
     pub trades_dropped: u64,
+    /// Closes that were published.
+    pub closes: u64,
+    /// Requests that had no answer, or none that is of use.
+    pub unanswered: u64,
     /// Books that were dropped because an update was missing or made no sense.
     pub flaws: u64,
     /// Subscriptions that were asked for again.
@@ -113,6 +160,8 @@ struct Stream {
     asked_at: Timestamp,
     /// Whether its book was dropped and it has to be subscribed to again.
     is_flawed: bool,
+    tape: Tape,
+    minutes: Minutes,
 }
 
 impl MarketData {
@@ -124,7 +173,7 @@ impl MarketData {
             heard_at: Timestamp::default(),
             streams: symbols
                 .into_iter()
-                .map(|symbol| (symbol, Stream::default()))
+                .map(|symbol| (symbol, Stream::new()))
                 .collect(),
             trades_in_tick: 0,
             unreadable_in_a_row: 0,
@@ -137,10 +186,19 @@ impl MarketData {
     pub fn step(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
-            Input::Connected => self.connected(now),
+            Input::Connected => self.connected(now, &mut effects),
             Input::Disconnected { detail } => self.disconnected(&detail, &mut effects),
             Input::Message(message) => self.message(now, message, &mut effects),
             Input::Unreadable { detail } => self.unreadable(&detail, &mut effects),
+            Input::Minutes {
+                symbol,
+                answered_at,
+                bars,
+            } => self.minutes(now, symbol, answered_at, &bars, &mut effects),
+            Input::Trades { symbol, trades } => self.latest(now, symbol, trades, &mut effects),
+            Input::Unanswered { request, detail } => {
+                self.unanswered(now, request, &detail, &mut effects);
+            }
             Input::Tick => self.tick(now, &mut effects),
         }
         effects
@@ -169,12 +227,15 @@ impl MarketData {
             .map(|(symbol, _)| *symbol)
     }
 
-    fn connected(&mut self, now: Timestamp) {
+    fn connected(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.is_connected = true;
         self.heard_at = now;
         self.unreadable_in_a_row = 0;
-        for stream in self.streams.values_mut() {
+        for (symbol, stream) in &mut self.streams {
             stream.asked(now);
+            stream.tape.connected(now);
+            stream.minutes.asking().ask_at(now);
+            history::ask(*symbol, stream, now, effects);
         }
     }
 
@@ -186,6 +247,8 @@ impl MarketData {
         count(&mut self.counts.disconnections);
         for stream in self.streams.values_mut() {
             stream.forget();
+            let dropped = stream.tape.clear();
+            self.counts.trades_dropped = self.counts.trades_dropped.saturating_add(dropped);
         }
         effects.push(warning(&format!("market data stream lost: {detail}")));
     }
@@ -200,7 +263,7 @@ impl MarketData {
             PublicMessage::Depth(update) => self.depth(now, &update, effects),
             PublicMessage::Trades(trades) => {
                 for trade in trades {
-                    self.trade(trade, effects);
+                    self.trade(now, trade, effects);
                 }
             }
             PublicMessage::Answered { success: true, .. } => {}
@@ -249,21 +312,26 @@ impl MarketData {
         }
     }
 
-    fn trade(&mut self, trade: PublicTrade, effects: &mut Vec<Effect>) {
-        let is_known = self.streams.contains_key(&trade.symbol);
-        if !is_known || self.trades_in_tick >= TRADES_PER_TICK_MAX {
+    fn trade(&mut self, now: Timestamp, trade: PublicTrade, effects: &mut Vec<Effect>) {
+        let is_full = self.trades_in_tick >= TRADES_PER_TICK_MAX;
+        let is_taken = self.streams.get_mut(&trade.symbol).is_some_and(|stream| {
+            // A trade waits only behind the latest ones from before the connection.
+            if is_full && stream.tape.is_idle() {
+                return false;
+            }
+            let is_taken = stream.tape.push(trade);
+            history::play(
+                stream,
+                now,
+                &mut self.trades_in_tick,
+                &mut self.counts,
+                effects,
+            );
+            is_taken
+        });
+        if !is_taken {
             count(&mut self.counts.trades_dropped);
-            return;
         }
-        self.trades_in_tick = self.trades_in_tick.saturating_add(1);
-        count(&mut self.counts.trades);
-        effects.push(Effect::Trade(Trade {
-            symbol: trade.symbol,
-            side: trade.side,
-            price: trade.price,
-            quantity: trade.quantity,
-            venue_time: trade.venue_time,
-        }));
     }
 
     /// What cannot be read may have been an update. The next update of that book shows it by its
@@ -283,6 +351,10 @@ impl MarketData {
 
     fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.trades_in_tick = 0;
+        for (symbol, stream) in &mut self.streams {
+            history::ask(*symbol, stream, now, effects);
+            history::publish_closes(stream, now, &mut self.counts, effects);
+        }
         if !self.is_connected {
             return;
         }
@@ -293,6 +365,13 @@ impl MarketData {
             return;
         }
         for (symbol, stream) in &mut self.streams {
+            history::play(
+                stream,
+                now,
+                &mut self.trades_in_tick,
+                &mut self.counts,
+                effects,
+            );
             let heard_or_asked_at = stream.heard_at.max(stream.asked_at);
             if stream.is_flawed || now.since(heard_or_asked_at) >= SILENCE {
                 resubscribe(*symbol, stream, now, &mut self.counts, effects);
@@ -304,6 +383,13 @@ impl MarketData {
 }
 
 impl Stream {
+    /// Nothing is known yet, and the closes are asked for at once: they need no connection.
+    fn new() -> Self {
+        let mut stream = Self::default();
+        stream.minutes.asking().ask_at(Timestamp::default());
+        stream
+    }
+
     /// It was subscribed to, so a snapshot will come; what was known does not count any more.
     fn asked(&mut self, now: Timestamp) {
         self.forget();

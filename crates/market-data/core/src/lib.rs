@@ -2,13 +2,16 @@
 //!
 //! ```text
 //!  snapshot, delta ──▶ ┌──────┐ ──▶ books: the best levels, at most one in 50 ms an instrument
-//!  trades          ──▶ │ step │ ──▶ trades, bounded
-//!  link up, down   ──▶ │      │ ──▶ subscribe again: after a gap, nonsense or silence
-//!  tick            ──▶ └──────┘ ──▶ connect again: after a longer silence
+//!  trades          ──▶ │ step │ ──▶ trades, bounded; the latest ones first, after a connection
+//!  minutes, latest ──▶ │      │ ──▶ closes of the last minutes, once a second an instrument
+//!  link up, down   ──▶ │      │ ──▶ ask: for the minutes and the latest trades
+//!  tick            ──▶ │      │ ──▶ subscribe again: after a gap, nonsense or silence
+//!                      └──────┘ ──▶ connect again: after a longer silence
 //! ```
 //!
 //! A book that missed an update is no book: it is dropped at once, and what readers have of it grows
-//! too old by itself.
+//! too old by itself. So do closes: a list with a gap, or one that lacks the last minute, is not
+//! published.
 #![no_std]
 #![deny(
     clippy::arithmetic_side_effects,
@@ -18,8 +21,13 @@
 
 extern crate alloc;
 
+mod asking;
 mod engine;
 mod ladder;
+mod minutes;
+mod tape;
 
-pub use engine::{Counts, Effect, Input, MarketData};
+pub use engine::{Counts, Effect, Input, MarketData, Request};
 pub use ladder::{LEVELS_MAX, LEVELS_PUBLISHED};
+pub use minutes::BARS_ASKED;
+pub use tape::TRADES_ASKED;

@@ -3,7 +3,7 @@
 
 mod support;
 
-use market_data_core::{Effect, Input, LEVELS_MAX, LEVELS_PUBLISHED, MarketData};
+use market_data_core::{Effect, Input, LEVELS_MAX, LEVELS_PUBLISHED, MarketData, Request};
 use portcullis_domain::{Symbol, Timestamp};
 use portcullis_venue::bybit::reply::read_public;
 use portcullis_wire::Text;
@@ -34,6 +34,8 @@ fn shapes(effects: &[Effect]) -> Vec<String> {
         .map(|effect| match effect {
             Effect::Book(book) => format!("book {}", book.sequence()),
             Effect::Trade(_) => "trade".to_owned(),
+            Effect::Closes(closes) => format!("closes {}", closes.minute),
+            Effect::Ask(request) => format!("ask {request:?}"),
             Effect::Resubscribe(symbol) => format!("resubscribe {symbol}"),
             Effect::Reconnect => "reconnect".to_owned(),
             Effect::Warning(text) => format!("warning {text}"),
@@ -274,7 +276,8 @@ fn a_lost_connection_drops_the_books_and_what_still_arrives_from_it() {
     );
     assert_eq!(market.step(at(2_100), lost), [], "said once");
     assert_eq!(market.step(at(2_200), delta(11, &[("1", "1")], &[])), []);
-    assert_eq!(market.step(at(2_300), Input::Connected), []);
+    let latest = Effect::Ask(Request::Trades(Symbol::new(SYMBOL).unwrap()));
+    assert_eq!(market.step(at(2_300), Input::Connected), [latest]);
     assert_eq!(
         market.step(at(2_400), delta(11, &[("1", "1")], &[])),
         [],

@@ -28,7 +28,7 @@ use crate::clock::TimeMs;
 use crate::instrument::Instrument;
 use account::Account;
 use book::BookUpdate;
-use market::Market;
+use market::{Market, Past};
 use order::{Ending, Fill, Order, PublicTrade, Side, Status};
 use refusal::Refusal;
 
@@ -240,6 +240,23 @@ impl Engine {
     ) {
         self.cross_seq = self.cross_seq.saturating_add(1);
         self.public_trade(now, symbol, side, price, qty, effects);
+    }
+
+    /// Gives a market its past, unless something traded there already. Streams say nothing of it:
+    /// it is long over.
+    pub(crate) fn remember(&mut self, symbol: &str, past: Past) {
+        let Some(market) = self
+            .markets
+            .get_mut(symbol)
+            .filter(|known| known.has_no_past())
+        else {
+            return;
+        };
+        market.remember(past.bars);
+        let mut untold = Effects::default();
+        for (time_ms, side, price, qty) in past.trades {
+            self.market_trade(time_ms, symbol, side, price, qty, &mut untold);
+        }
     }
 
     /// Applies journalled events at start, before any other call.

@@ -183,7 +183,7 @@ impl Iterator for Generator {
 }
 
 /// SplitMix64's finaliser.
-fn scramble(value: u64) -> u64 {
+pub(super) fn scramble(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)

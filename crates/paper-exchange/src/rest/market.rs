@@ -217,7 +217,7 @@ fn bars(engine: &Engine, params: &Params, now: TimeMs) -> Result<Value, Refusal>
     let end = params.integer("end")?.unwrap_or(now);
     let price = |value| market.instrument.price_text(value);
     let list: Vec<[String; 7]> = market
-        .bars(minutes.saturating_mul(60_000), start, end, limit)
+        .bars(now, minutes.saturating_mul(60_000), start, end, limit)
         .into_iter()
         .map(|(at, bar)| {
             [

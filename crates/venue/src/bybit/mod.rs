@@ -15,6 +15,6 @@ mod request;
 pub use error::VenueError;
 pub use request::{
     Action, Authority, Method, RECV_WINDOW_MS, Request, cancel, cancel_all, place,
-    query_executions, query_open_orders, query_order, query_positions, query_wallet, request_of,
-    signed_text, stream_login_text, text_to_sign,
+    query_executions, query_minutes, query_open_orders, query_order, query_positions, query_trades,
+    query_wallet, request_of, signed_text, stream_login_text, text_to_sign,
 };

@@ -261,6 +261,29 @@ pub fn query_wallet() -> Request {
     }
 }
 
+/// Reads the latest one-minute bars of an instrument, the unfinished one among them. Public: nobody
+/// signs it.
+#[must_use]
+pub fn query_minutes(symbol: Symbol, limit: usize) -> Request {
+    let payload = format!("category=linear&symbol={symbol}&interval=1&limit={limit}");
+    Request {
+        method: Method::Get,
+        path: "/v5/market/kline",
+        payload,
+    }
+}
+
+/// Reads the latest trades of an instrument. Public: nobody signs it.
+#[must_use]
+pub fn query_trades(symbol: Symbol, limit: usize) -> Request {
+    let payload = format!("category=linear&symbol={symbol}&limit={limit}");
+    Request {
+        method: Method::Get,
+        path: "/v5/market/recent-trade",
+        payload,
+    }
+}
+
 /// The text that a request's signature covers; neither path nor method is in it.
 #[must_use]
 pub fn text_to_sign(timestamp_ms: u64, api_key: &str, payload: &str) -> String {

@@ -191,11 +191,9 @@ impl Parts {
             // The only witness of what the bus denies.
             arguments.extend(["--bus-log".into(), folder.log_file(NATS).into()]);
         }
-        if name == "execution" {
+        if matches!(name, "market-data" | "execution") {
             let rest = format!("http://127.0.0.1:{}", ports.exchange);
             arguments.extend(["--venue-rest".into(), rest.into()]);
-        }
-        if matches!(name, "market-data" | "execution") {
             let stream = format!("ws://127.0.0.1:{}", ports.exchange);
             arguments.extend(["--venue-stream".into(), stream.into()]);
         }
@@ -358,7 +356,7 @@ mod tests {
             );
             assert_eq!(
                 line.contains("--venue-rest http://127.0.0.1:3"),
-                name == "execution"
+                matches!(name, "market-data" | "execution")
             );
         }
         let audit = line(&parts.service("audit", &ports));

@@ -5,9 +5,9 @@
     reason = "a test fails by panicking"
 )]
 
-use market_data_core::{Effect, Input, MarketData};
+use market_data_core::{Effect, Input, MarketData, Request};
 use portcullis_domain::{Book, Level, Symbol, Timestamp};
-use portcullis_venue::bybit::reply::read_public;
+use portcullis_venue::bybit::reply::{Page, RecentTrade, read, read_public};
 
 pub const SYMBOL: &str = "XRPUSDT";
 pub const START_MS: u64 = 1_733_011_200_000;
@@ -51,9 +51,39 @@ pub fn delta(update: u64, bids: Side<'_>, asks: Side<'_>) -> Input {
 }
 
 pub fn connected() -> MarketData {
-    let mut market = MarketData::new([Symbol::new(SYMBOL).unwrap()]);
-    assert_eq!(market.step(at(0), Input::Connected), []);
+    let symbol = Symbol::new(SYMBOL).unwrap();
+    let mut market = MarketData::new([symbol]);
+    assert_eq!(
+        market.step(at(0), Input::Connected),
+        [Request::Trades(symbol), Request::Minutes(symbol)].map(Effect::Ask)
+    );
+    assert_eq!(market.step(at(0), latest_trades(&[])), []);
     market
+}
+
+/// The answer with the latest trades: time in milliseconds from the start, and id; newest first.
+pub fn latest_trades(trades: &[(u64, &str)]) -> Input {
+    let list: Vec<_> = trades
+        .iter()
+        .map(|(time, id)| {
+            format!(
+                r#"{{"execId":"{id}","symbol":"{SYMBOL}","price":"1.9","size":"3","side":"Sell","time":"{}"}}"#,
+                START_MS + time
+            )
+        })
+        .collect();
+    let text = answer(&format!(r#"{{"list":[{}]}}"#, list.join(",")), 0);
+    let page = read::<Page<RecentTrade>>(text.as_bytes()).unwrap();
+    Input::Trades {
+        symbol: Symbol::new(SYMBOL).unwrap(),
+        trades: page.outcome.unwrap().list,
+    }
+}
+
+/// An answer to a REST request, given so many milliseconds from the start.
+pub fn answer(result: &str, millis: u64) -> String {
+    let time = START_MS + millis;
+    format!(r#"{{"retCode":0,"retMsg":"OK","result":{result},"time":{time}}}"#)
 }
 
 pub fn book_of(effects: &[Effect]) -> &Book {

@@ -1,9 +1,10 @@
-//! The venue's clock and its filters.
+//! What anybody may read by REST: the venue's clock, its filters, and what traded lately.
 
-use portcullis_domain::{Instrument, Price, Quantity, Symbol, Timestamp, Usd};
+use portcullis_domain::{Instrument, Price, Quantity, Side, Symbol, Timestamp, Usd};
 use serde::{Deserialize, Deserializer};
 
-use super::field::{self, Words};
+use super::PublicTrade;
+use super::field::{self, List, Words};
 
 /// The venue's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -73,5 +74,89 @@ impl From<RawInstrument> for InstrumentInfo {
             },
             trading: raw.status.as_str() == "Trading",
         }
+    }
+}
+
+/// The bars of an instrument.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Bars {
+    /// Of what.
+    pub symbol: Symbol,
+    /// The bars as they came: the venue writes the newest first, and that one may be unfinished.
+    pub list: List<Bar>,
+}
+
+/// One bar. Its volume is checked for being there and not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawBar")]
+pub struct Bar {
+    /// When it began, by the venue's clock.
+    pub begins_at: Timestamp,
+    /// The last price of it; never outside its lowest and its highest.
+    pub close: Price,
+}
+
+/// Begin, open, high, low, close, volume in base coin, turnover in quote coin.
+#[derive(Deserialize)]
+struct RawBar(
+    #[serde(deserialize_with = "field::millis")] Timestamp,
+    #[serde(deserialize_with = "field::amount")] Price,
+    #[serde(deserialize_with = "field::amount")] Price,
+    #[serde(deserialize_with = "field::amount")] Price,
+    #[serde(deserialize_with = "field::amount")] Price,
+    #[serde(deserialize_with = "field::usd")]
+    #[expect(dead_code, reason = "only its form is checked")]
+    Usd,
+    #[serde(deserialize_with = "field::usd")]
+    #[expect(dead_code, reason = "only its form is checked")]
+    Usd,
+);
+
+impl TryFrom<RawBar> for Bar {
+    type Error = &'static str;
+
+    fn try_from(raw: RawBar) -> Result<Self, Self::Error> {
+        let RawBar(begins_at, open, high, low, close, _, _) = raw;
+        if [open, close]
+            .iter()
+            .all(|price| (low..=high).contains(price))
+        {
+            Ok(Self { begins_at, close })
+        } else {
+            Err("a bar opens and closes within its lowest and highest price")
+        }
+    }
+}
+
+/// A trade as the list of recent ones spells it; the venue writes the newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "RawTrade")]
+pub struct RecentTrade(pub PublicTrade);
+
+#[derive(Deserialize)]
+struct RawTrade {
+    symbol: Symbol,
+    #[serde(deserialize_with = "field::side")]
+    side: Side,
+    #[serde(deserialize_with = "field::amount")]
+    price: Price,
+    #[serde(deserialize_with = "field::amount")]
+    size: Quantity,
+    #[serde(rename = "execId")]
+    id: Words,
+    #[serde(deserialize_with = "field::millis")]
+    time: Timestamp,
+}
+
+impl From<RawTrade> for RecentTrade {
+    fn from(raw: RawTrade) -> Self {
+        Self(PublicTrade {
+            symbol: raw.symbol,
+            side: raw.side,
+            price: raw.price,
+            quantity: raw.size,
+            id: raw.id,
+            venue_time: raw.time,
+        })
     }
 }

@@ -18,7 +18,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 pub use account::{Coin, Execution, ExecutionKind, Position, Wallet};
 pub use field::{LIST_LENGTH_MAX, List, Words};
-pub use market::{InstrumentInfo, ServerTime};
+pub use market::{Bar, Bars, InstrumentInfo, RecentTrade, ServerTime};
 pub use order::{OrderAcknowledgement, OrderInfo};
 pub use private::{PrivateMessage, Pushed, StreamOperation, read_private};
 pub use public::{DepthUpdate, LevelUpdate, PublicMessage, PublicTrade, read_public};

@@ -448,3 +448,93 @@ proptest! {
         prop_assert_eq!(order_of(&order).unwrap().filled, Some(text.parse().unwrap()));
     }
 }
+
+fn bars(list: &str) -> Result<Bars, Malformed> {
+    let text = reply(&format!(
+        r#"{{"category":"linear","symbol":"XRPUSDT","list":[{list}]}}"#
+    ));
+    Ok(read::<Bars>(text.as_bytes())?.outcome.unwrap())
+}
+
+#[test]
+fn bars_are_read_in_the_order_they_came() {
+    let read = bars(
+        r#"["1790000040000","2.00","2.10","1.90","2.05","12.5","25.1234567890123456"],
+        ["1789999980000","2","2","2","2","0","0"]"#,
+    )
+    .unwrap();
+    assert_eq!(read.symbol.as_str(), "XRPUSDT");
+    let list: Vec<_> = read
+        .list
+        .iter()
+        .map(|bar| (bar.begins_at.as_millis(), bar.close.to_string()))
+        .collect();
+    assert_eq!(
+        list,
+        [
+            (1_790_000_040_000, "2.05".to_string()),
+            (1_789_999_980_000, "2".to_string())
+        ]
+    );
+    assert_eq!(bars("").unwrap().list.len(), 0);
+}
+
+#[test]
+fn a_bar_that_makes_no_sense_is_refused() {
+    for bad in [
+        r#"["1790000040000","2","2","2","2","1"]"#,
+        r#"["1790000040000","2","2","2","2","1","1","1"]"#,
+        r#"["1790000040000","2","2","2","2.1","1","1"]"#,
+        r#"["1790000040000","1.9","2","2","2","1","1"]"#,
+        r#"["1790000040000","2","1","3","2","1","1"]"#,
+        r#"["1790000040000","2","2","2","0","1","1"]"#,
+        r#"["1790000040000","2","2","-2","2","1","1"]"#,
+        r#"["1790000040000","2","2","2","NaN","1","1"]"#,
+        r#"["1790000040000","2","2","2",2,"1","1"]"#,
+        r#"["1790000040000","2","2","2","2","many","1"]"#,
+        r#"["-60000","2","2","2","2","1","1"]"#,
+        r#"[null,"2","2","2","2","1","1"]"#,
+        r#"{"start":"1790000040000"}"#,
+        r"[]",
+    ] {
+        assert!(matches!(bars(bad), Err(Malformed::Form(_))), "{bad}");
+    }
+    let one = r#"["1790000040000","2","2","2","2","1","1"]"#;
+    let many = |count| alloc::vec![one; count].join(",");
+    assert_eq!(bars(&many(LIST_LENGTH_MAX)).unwrap().list.len(), 1_000);
+    assert!(matches!(
+        bars(&many(LIST_LENGTH_MAX + 1)),
+        Err(Malformed::Form(_))
+    ));
+    let nameless = reply(r#"{"category":"linear","list":[]}"#);
+    assert!(read::<Bars>(nameless.as_bytes()).is_err());
+}
+
+#[test]
+fn recent_trades_are_those_of_the_stream_in_another_spelling() {
+    let good = r#"{"execId":"t-1","symbol":"XRPUSDT","price":"0.5000","size":"3","side":"Buy",
+        "time":"1790000000009","isBlockTrade":false,"isRPITrade":false,"seq":"7"}"#;
+    let page = |item: &str| {
+        let text = reply(&format!(r#"{{"category":"linear","list":[{item}]}}"#));
+        read::<Page<RecentTrade>>(text.as_bytes())
+    };
+    let streamed = br#"{"topic":"publicTrade.XRPUSDT","type":"snapshot","ts":1790000000010,
+        "data":[{"T":1790000000009,"s":"XRPUSDT","S":"Buy","v":"3","p":"0.5","i":"t-1"}]}"#;
+    let PublicMessage::Trades(streamed) = read_public(streamed).unwrap() else {
+        unreachable!("a trade was written")
+    };
+    let read = page(good).unwrap().outcome.unwrap();
+    assert_eq!(read.list[0].0, streamed[0]);
+    for (from, to) in [
+        (r#""side":"Buy""#, r#""side":"None""#),
+        (r#""size":"3""#, r#""size":"0""#),
+        (r#""price":"0.5000""#, r#""price":"-0.5""#),
+        (r#""time":"1790000000009""#, r#""time":"now""#),
+        (r#""symbol":"XRPUSDT""#, r#""symbol":"XRP.USDT*""#),
+        (r#""execId":"t-1","#, ""),
+    ] {
+        let bad = good.replace(from, to);
+        assert_ne!(bad, good, "{from} is not there to be replaced");
+        assert!(page(&bad).is_err(), "{to}");
+    }
+}
