@@ -59,6 +59,13 @@ leverage_max = 15000
 concentration_max = 9000
 probe_notional_max = "11"
 groups = []
+breakers.hsm_failure = { failures = 3, window_s = 600, consecutive = 2, recovery_s = 3600 }
+breakers.system_error = { failures = 9, window_s = 600, percent = 40, recovery_s = 3600 }
+breakers.network = { failures = 3, window_s = 600, recovery_s = 3600 }
+breakers.confirmation_timeout = { failures = 3, window_s = 600, recovery_s = 3600 }
+breakers.trade_failure = { failures = 3, window_s = 600, recovery_s = 3600 }
+breakers.market_volatility = { failures = 3, window_s = 600, recovery_s = 3600 }
+breakers.slippage = { failures = 3, window_s = 600, recovery_s = 3600 }
 
 [strategy]
 orders_open_max = 12

@@ -1,7 +1,9 @@
 //! A risk policy whose limits are so wide that a test only sets those it is about.
 
 use portcullis_domain::{Bps, Instrument, Quantity, Symbol, Usd, Venue};
-use portcullis_wire::messages::{InstrumentPolicy, RiskPolicy, StrategyPolicy};
+use portcullis_wire::messages::{
+    BreakerPolicy, BreakersPolicy, InstrumentPolicy, RiskPolicy, StrategyPolicy,
+};
 use std::str::FromStr;
 
 /// The instrument `XRPUSDT` as tests trade it: 0.1 units at least, on a tick of 0.0001.
@@ -63,8 +65,52 @@ pub fn policy(instruments: Vec<InstrumentPolicy>) -> RiskPolicy {
             repeated_window_ms: 60_000,
             same_order_ms: 1,
         },
+        breakers: deaf_breakers(),
         groups: vec![],
         instruments,
+    }
+}
+
+/// Circuit breakers with the figures of the policy that comes with the product.
+#[must_use]
+pub fn breakers() -> BreakersPolicy {
+    let minutes = |minutes: u64| minutes * 60;
+    let breaker = |failures, window, consecutive, percent, recovery| BreakerPolicy {
+        failures,
+        window_s: minutes(window),
+        consecutive,
+        percent,
+        recovery_s: minutes(recovery),
+    };
+    BreakersPolicy {
+        hsm_failure: breaker(3, 10, Some(2), None, 60),
+        system_error: breaker(10, 20, Some(5), Some(40), 30),
+        network: breaker(3, 5, Some(2), Some(60), 15),
+        confirmation_timeout: breaker(5, 30, Some(3), Some(50), 60),
+        trade_failure: breaker(5, 10, Some(3), Some(80), 30),
+        market_volatility: breaker(10, 30, None, None, 60),
+        slippage: breaker(8, 15, Some(4), Some(70), 45),
+    }
+}
+
+/// Circuit breakers that take ten thousand failures to trip.
+#[must_use]
+pub fn deaf_breakers() -> BreakersPolicy {
+    let deaf = BreakerPolicy {
+        failures: 10_000,
+        window_s: 60,
+        consecutive: None,
+        percent: None,
+        recovery_s: 60,
+    };
+    BreakersPolicy {
+        hsm_failure: deaf.clone(),
+        system_error: deaf.clone(),
+        network: deaf.clone(),
+        confirmation_timeout: deaf.clone(),
+        trade_failure: deaf.clone(),
+        market_volatility: deaf.clone(),
+        slippage: deaf,
     }
 }
 

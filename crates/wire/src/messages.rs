@@ -12,7 +12,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use crate::permit::Permit;
-pub use crate::policy::{GroupPolicy, InstrumentPolicy, RiskPolicy, StrategyPolicy};
+pub use crate::policy::{
+    BreakerPolicy, BreakersPolicy, GroupPolicy, InstrumentPolicy, RiskPolicy, StrategyPolicy,
+};
 pub use crate::risk::{
     BreakerStatus, Closes, CommandOutcome, HaltStatus, LimitStatus, PendingCommand, RiskAction,
     RiskCommand, RiskStatus,

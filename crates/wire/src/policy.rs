@@ -29,6 +29,11 @@ const SAME_ORDER_MS_MAX: u64 = 60_000;
 /// The most times the average trade that an order may be.
 const FAT_FINGER_MAX: u32 = 1_000_000;
 
+/// The most failures that a breaker may wait for: so many times are kept of each.
+const BREAKER_FAILURES_MAX: u64 = 10_000;
+/// The longest window and the longest recovery of a breaker, in seconds: a day.
+const BREAKER_SECONDS_MAX: u64 = 86_400;
+
 /// The limits that brain, risk-guard and execution must agree on; its digest is the policy hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,6 +65,8 @@ pub struct RiskPolicy {
     pub probe_notional_max: Usd,
     /// What every strategy is held to.
     pub strategy: StrategyPolicy,
+    /// What trips each circuit breaker, and for how long.
+    pub breakers: BreakersPolicy,
     /// Instruments that move together.
     pub groups: Vec<GroupPolicy>,
     /// The instruments that may be traded, by symbol.
@@ -90,6 +97,44 @@ pub struct StrategyPolicy {
     /// For so long the same order again (instrument, side, quantity, price) is a mistake, in
     /// milliseconds.
     pub same_order_ms: u64,
+}
+
+/// What trips the circuit breakers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakersPolicy {
+    /// The signer does not sign orders in time.
+    pub hsm_failure: BreakerPolicy,
+    /// Our own parts fail.
+    pub system_error: BreakerPolicy,
+    /// The venue cannot be reached.
+    pub network: BreakerPolicy,
+    /// The venue does not confirm orders in time.
+    pub confirmation_timeout: BreakerPolicy,
+    /// The venue refuses orders.
+    pub trade_failure: BreakerPolicy,
+    /// The market moves more than its limit; one outcome a minute and instrument.
+    pub market_volatility: BreakerPolicy,
+    /// Orders would slip more than their profile allows.
+    pub slippage: BreakerPolicy,
+}
+
+/// What trips one kind of circuit breaker: any one of count, run and share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakerPolicy {
+    /// So many failures within the window.
+    pub failures: u32,
+    /// That window, in seconds.
+    pub window_s: u64,
+    /// So many failures in a row; without it a run trips nothing.
+    pub consecutive: Option<u32>,
+    /// So many failures of a hundred outcomes, once there are `failures` outcomes (a larger smallest
+    /// sample would never be reached before the count trips it); without it a share trips nothing.
+    pub percent: Option<u32>,
+    /// How long it stays open the first time, in seconds; up to four times as long after probes that
+    /// failed.
+    pub recovery_s: u64,
 }
 
 /// The limit of instruments that move together.
@@ -176,6 +221,7 @@ impl RiskPolicy {
                 .iter()
                 .map(|problem| format!("strategy: {problem}")),
         );
+        problems.extend(self.breakers.problems());
         let mut seen = BTreeSet::new();
         for instrument in &self.instruments {
             let symbol = instrument.instrument.symbol;
@@ -264,6 +310,37 @@ impl StrategyPolicy {
     }
 }
 
+impl BreakersPolicy {
+    fn problems(&self) -> Vec<String> {
+        let kinds = [
+            ("hsm_failure", &self.hsm_failure),
+            ("system_error", &self.system_error),
+            ("network", &self.network),
+            ("confirmation_timeout", &self.confirmation_timeout),
+            ("trade_failure", &self.trade_failure),
+            ("market_volatility", &self.market_volatility),
+            ("slippage", &self.slippage),
+        ];
+        let mut problems = Vec::new();
+        for (kind, policy) in kinds {
+            let ranges = [
+                ("failures", policy.failures.into(), BREAKER_FAILURES_MAX),
+                ("window_s", policy.window_s, BREAKER_SECONDS_MAX),
+                (
+                    "consecutive",
+                    policy.consecutive.unwrap_or(1).into(),
+                    BREAKER_FAILURES_MAX,
+                ),
+                ("percent", policy.percent.unwrap_or(1).into(), 100),
+                ("recovery_s", policy.recovery_s, BREAKER_SECONDS_MAX),
+            ];
+            let wrong = out_of_range(&ranges);
+            problems.extend(wrong.map(|problem| format!("breakers: {kind}: {problem}")));
+        }
+        problems
+    }
+}
+
 impl InstrumentPolicy {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -344,6 +421,16 @@ mod tests {
 
     use super::*;
 
+    fn breaker() -> BreakerPolicy {
+        BreakerPolicy {
+            failures: 3,
+            window_s: 600,
+            consecutive: Some(2),
+            percent: None,
+            recovery_s: 60,
+        }
+    }
+
     fn sound() -> RiskPolicy {
         RiskPolicy {
             venues: vec![Venue::Bybit],
@@ -365,6 +452,15 @@ mod tests {
                 repeated_fills_max: 100,
                 repeated_window_ms: 60_000,
                 same_order_ms: 50,
+            },
+            breakers: BreakersPolicy {
+                hsm_failure: breaker(),
+                system_error: breaker(),
+                network: breaker(),
+                confirmation_timeout: breaker(),
+                trade_failure: breaker(),
+                market_volatility: breaker(),
+                slippage: breaker(),
             },
             groups: vec![GroupPolicy {
                 name: Label::new("majors").unwrap(),
@@ -404,7 +500,7 @@ mod tests {
     #[test]
     fn names_what_is_wrong_with_a_policy() {
         type Breaks = fn(&mut RiskPolicy);
-        let cases: [(Breaks, &str); 36] = [
+        let cases: [(Breaks, &str); 40] = [
             (|p| p.instruments.clear(), "at least one"),
             (|p| p.book_age_ms_max = 0, "book_age_ms_max"),
             (|p| p.book_age_ms_max = 5_001, "book_age_ms_max"),
@@ -427,6 +523,22 @@ mod tests {
                 "order_notional_max is below order_notional_min",
             ),
             (|p| p.venues.clear(), "venues: there must"),
+            (
+                |p| p.breakers.network.failures = 0,
+                "breakers: network: failures",
+            ),
+            (
+                |p| p.breakers.slippage.percent = Some(101),
+                "breakers: slippage: percent",
+            ),
+            (
+                |p| p.breakers.trade_failure.consecutive = Some(0),
+                "breakers: trade_failure: consecutive",
+            ),
+            (
+                |p| p.breakers.hsm_failure.recovery_s = 86_401,
+                "breakers: hsm_failure: recovery_s",
+            ),
             (|p| p.clock_error_ms_max = 5_001, "clock_error_ms_max"),
             (
                 |p| p.strategy.orders_per_second_max = 2_001,

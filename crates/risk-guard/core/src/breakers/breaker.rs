@@ -3,12 +3,12 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use portcullis_domain::{BreakerKey, BreakerKind, BreakerState, OrderId, Span, Timestamp};
+use portcullis_domain::{BreakerKey, BreakerState, OrderId, Span, Timestamp};
 use portcullis_wire::messages::BreakerStatus;
 use serde::{Deserialize, Serialize};
 
 use super::PROBE_TTL;
-use super::table::{self, Figures};
+use super::table::Figures;
 
 /// The parts of a window in which successes are counted. One that lies partly before the window no
 /// longer counts: fewer successes trip earlier, never later.
@@ -119,12 +119,11 @@ impl Breaker {
     }
 
     /// Takes an outcome; why the state changed, if it did.
-    pub fn outcome(&mut self, kind: BreakerKind, came: Came) -> Option<&'static str> {
-        let figures = table::of(kind);
+    pub fn outcome(&mut self, figures: Figures, came: Came) -> Option<&'static str> {
         match self.state {
             BreakerState::Closed => self.closed(figures, came),
             // Only probes decide, or, where the market itself is tried, its samples.
-            BreakerState::HalfOpen if kind == BreakerKind::MarketVolatility => {
+            BreakerState::HalfOpen if figures.is_sampled => {
                 self.tried(figures, came.passed, came.now)
             }
             BreakerState::HalfOpen | BreakerState::Open | BreakerState::ForcedOpen => None,
@@ -252,8 +251,7 @@ impl Breaker {
         }
     }
 
-    pub fn tick(&mut self, kind: BreakerKind, now: Timestamp) -> Option<&'static str> {
-        let figures = table::of(kind);
+    pub fn tick(&mut self, figures: Figures, now: Timestamp) -> Option<&'static str> {
         match self.state {
             BreakerState::Open if figures.waits_for_persons => None,
             BreakerState::Open if now >= self.recovers_at => {
@@ -274,7 +272,7 @@ impl Breaker {
 
     pub fn probed(
         &mut self,
-        kind: BreakerKind,
+        figures: Figures,
         order: OrderId,
         passed: bool,
         now: Timestamp,
@@ -283,7 +281,7 @@ impl Breaker {
         if self.state != BreakerState::HalfOpen || !is_its_own {
             return None;
         }
-        self.tried(table::of(kind), passed, now)
+        self.tried(figures, passed, now)
     }
 
     fn tried(&mut self, figures: Figures, passed: bool, now: Timestamp) -> Option<&'static str> {
@@ -336,11 +334,10 @@ impl Breaker {
 
     /// After a start. Without a clock that ran on, a recovery begins anew and failures count as if
     /// they had happened now.
-    pub fn restored(&mut self, kind: BreakerKind, now: Timestamp, proven: bool) {
+    pub fn restored(&mut self, figures: Figures, now: Timestamp, proven: bool) {
         if proven {
             return;
         }
-        let figures = table::of(kind);
         self.successes.clear();
         for failure in &mut self.failures {
             *failure = now;
@@ -353,11 +350,10 @@ impl Breaker {
         }
     }
 
-    pub fn status(&self, breaker: BreakerKey, now: Timestamp) -> BreakerStatus {
+    pub fn status(&self, breaker: BreakerKey, figures: Figures, now: Timestamp) -> BreakerStatus {
         let mut present = self.clone();
-        present.forget(table::of(breaker.kind()), now);
-        let recovers =
-            self.state == BreakerState::Open && !table::of(breaker.kind()).waits_for_persons;
+        present.forget(figures, now);
+        let recovers = self.state == BreakerState::Open && !figures.waits_for_persons;
         BreakerStatus {
             breaker,
             state: self.state,

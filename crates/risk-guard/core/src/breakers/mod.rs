@@ -17,13 +17,12 @@ mod table;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use portcullis_domain::{
-    BreakerKey, BreakerKind, BreakerScope, BreakerState, Order, OrderId, Span, Timestamp,
-};
-use portcullis_wire::messages::BreakerStatus;
+use portcullis_domain::{BreakerKey, BreakerScope, BreakerState, Order, OrderId, Span, Timestamp};
+use portcullis_wire::messages::{BreakerStatus, BreakersPolicy};
 
 pub use breaker::Saved;
 use breaker::{Breaker, Came};
+use table::{Figures, Table};
 
 /// So many breakers open at once pull the kill switch: something greater is wrong.
 pub const CASCADE: usize = 3;
@@ -70,8 +69,9 @@ impl Gate {
 }
 
 /// All breakers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breakers {
+    table: Table,
     /// Counts every change of any of them.
     generation: u64,
     known: BTreeMap<BreakerKey, Breaker>,
@@ -83,6 +83,18 @@ pub struct Breakers {
 }
 
 impl Breakers {
+    /// All closed, and nothing happened.
+    pub fn new(policy: BreakersPolicy) -> Self {
+        Self {
+            table: Table::new(policy),
+            generation: 0,
+            known: BTreeMap::new(),
+            restricting: 0,
+            dirty: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
     /// How often any breaker changed.
     pub const fn generation(&self) -> u64 {
         self.generation
@@ -106,13 +118,13 @@ impl Breakers {
             now,
             generation,
         };
-        self.change(key, |breaker| breaker.outcome(key.kind(), came));
+        self.change(key, |breaker, figures| breaker.outcome(figures, came));
     }
 
     /// What a probe brought: only that decides about a half-open breaker.
     pub fn probed(&mut self, key: BreakerKey, order: OrderId, passed: bool, now: Timestamp) {
-        self.change(key, |breaker| {
-            breaker.probed(key.kind(), order, passed, now)
+        self.change(key, |breaker, figures| {
+            breaker.probed(figures, order, passed, now)
         });
     }
 
@@ -128,13 +140,13 @@ impl Breakers {
             .map(|(key, _)| *key)
             .collect();
         for key in due {
-            self.change(key, |breaker| breaker.tick(key.kind(), now));
+            self.change(key, |breaker, figures| breaker.tick(figures, now));
         }
     }
 
     /// Opens one by hand.
     pub fn force_open(&mut self, key: BreakerKey) {
-        self.change(key, |breaker| breaker.force_open());
+        self.change(key, |breaker, _| breaker.force_open());
     }
 
     /// Lets the probes of one through, by two persons. `false` when it is not open, or still has to
@@ -145,7 +157,9 @@ impl Breakers {
             .get(&key)
             .is_some_and(|breaker| breaker.may_half_open(now));
         if may {
-            self.change(key, |breaker| breaker.half_open("two persons let it try"));
+            self.change(key, |breaker, _| {
+                breaker.half_open("two persons let it try")
+            });
         }
         may
     }
@@ -161,15 +175,15 @@ impl Breakers {
             let Some(breaker) = self.known.get(&key) else {
                 continue;
             };
-            let spares = reduces && table::of(key.kind()).spares_reducing;
+            let figures = self.table.of(key.kind());
+            let spares = reduces && figures.spares_reducing;
             match breaker.state() {
                 BreakerState::Closed => {}
                 _ if spares => {}
                 BreakerState::Open | BreakerState::ForcedOpen => return Gate::Shut(key),
                 BreakerState::HalfOpen => {
                     // The market's own samples decide about volatility.
-                    if key.kind() == BreakerKind::MarketVolatility || !small || breaker.has_probe()
-                    {
+                    if figures.is_sampled || !small || breaker.has_probe() {
                         return Gate::Shut(key);
                     }
                     probes.push(key);
@@ -186,7 +200,7 @@ impl Breakers {
     /// An order goes as the probe of these.
     pub fn begin_probe(&mut self, keys: &[BreakerKey], order: OrderId, now: Timestamp) {
         for key in keys {
-            self.change(*key, |breaker| {
+            self.change(*key, |breaker, _| {
                 breaker.begin_probe(order, now);
                 None
             });
@@ -233,7 +247,7 @@ impl Breakers {
     /// To be called once after the last [`Breakers::restore`].
     pub fn restored(&mut self, now: Timestamp, proven: bool) {
         for (key, breaker) in &mut self.known {
-            breaker.restored(key.kind(), now, proven);
+            breaker.restored(self.table.of(key.kind()), now, proven);
         }
     }
 
@@ -243,7 +257,7 @@ impl Breakers {
             .known
             .iter()
             .filter(|(_, breaker)| breaker.is_worth_telling())
-            .map(|(key, breaker)| breaker.status(*key, now))
+            .map(|(key, breaker)| breaker.status(*key, self.table.of(key.kind()), now))
             .collect();
         listed.sort_by_key(|status| (status.state == BreakerState::Closed, status.breaker));
         listed
@@ -253,12 +267,13 @@ impl Breakers {
     fn change(
         &mut self,
         key: BreakerKey,
-        change: impl FnOnce(&mut Breaker) -> Option<&'static str>,
+        change: impl FnOnce(&mut Breaker, Figures) -> Option<&'static str>,
     ) {
         let next = self.generation.saturating_add(1);
+        let figures = self.table.of(key.kind());
         let breaker = self.known.entry(key).or_default();
         let before = breaker.place();
-        let why = change(breaker);
+        let why = change(breaker, figures);
         if let Some(why) = why {
             breaker.since_generation = next;
             self.generation = next;

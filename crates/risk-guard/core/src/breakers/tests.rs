@@ -1,13 +1,17 @@
 extern crate std;
 use alloc::vec;
 
-use portcullis_domain::{StrategyId, Symbol, Venue};
-use portcullis_testkit::seals;
+use portcullis_domain::{BreakerKind, StrategyId, Symbol, Venue};
+use portcullis_testkit::{policies, seals};
 use proptest::prelude::*;
 
 use super::*;
 
 const START: Timestamp = Timestamp(1_800_000_000_000_000);
+
+fn fresh() -> Breakers {
+    Breakers::new(policies::breakers())
+}
 
 fn at(seconds: u64) -> Timestamp {
     START.plus(Span::from_secs(seconds))
@@ -42,7 +46,7 @@ fn outcome(breakers: &mut Breakers, key: BreakerKey, passed: bool, second: u64) 
 /// Feeds `F` for failures and `s` for successes, one every `every` seconds, and says after how many
 /// the breaker was open; `None` if it never was.
 fn trips_after(kind: BreakerKind, outcomes: &str, every: u64) -> Option<usize> {
-    let mut breakers = Breakers::default();
+    let mut breakers = fresh();
     for (number, letter) in outcomes.chars().enumerate() {
         outcome(
             &mut breakers,
@@ -106,7 +110,7 @@ fn each_kind_trips_by_its_count_its_run_or_its_share() {
 fn the_beginning_of_the_window_lies_outside_of_it() {
     // Three failures within five minutes: the first at 0 no longer counts at 300 s.
     for (last, expected) in [(299, BreakerState::Open), (300, BreakerState::Closed)] {
-        let mut breakers = Breakers::default();
+        let mut breakers = fresh();
         let network = key(BreakerKind::Network);
         for (passed, second) in [(false, 0), (true, 1), (true, 2), (true, 3), (false, 100)] {
             outcome(&mut breakers, network, passed, second);
@@ -122,7 +126,7 @@ fn the_beginning_of_the_window_lies_outside_of_it() {
 #[test]
 fn what_happened_before_the_window_and_what_lies_ahead_is_put_right() {
     let trade = key(BreakerKind::TradeFailure);
-    let mut breakers = Breakers::default();
+    let mut breakers = fresh();
     for _ in 0..9 {
         breakers.outcome(trade, false, at(0), at(600), Some(0));
     }
@@ -137,7 +141,7 @@ fn what_happened_before_the_window_and_what_lies_ahead_is_put_right() {
 
 /// An open breaker, tripped at second 0.
 fn tripped(kind: BreakerKind) -> Breakers {
-    let mut breakers = Breakers::default();
+    let mut breakers = fresh();
     for _ in 0..10 {
         outcome(&mut breakers, key(kind), false, 0);
     }
@@ -295,7 +299,7 @@ fn the_hsm_waits_for_two_persons_and_never_before_its_recovery_is_over() {
 #[test]
 fn one_that_was_opened_by_hand_does_not_recover_by_itself() {
     let slippage = key(BreakerKind::Slippage);
-    let mut breakers = Breakers::default();
+    let mut breakers = fresh();
     breakers.force_open(slippage);
     breakers.tick(at(1_000_000));
     assert_eq!(state(&breakers, slippage), BreakerState::ForcedOpen);
@@ -321,7 +325,7 @@ fn what_reduces_passes_all_but_the_breakers_over_our_own_parts() {
 
 #[test]
 fn the_most_urgent_one_is_told_and_another_strategys_is_none_of_its_business() {
-    let mut breakers = Breakers::default();
+    let mut breakers = fresh();
     let other = StrategyId::new("other").unwrap();
     breakers.force_open(BreakerKey::slippage(Venue::Bybit, other));
     breakers.force_open(BreakerKey::volatility(Symbol::new("BTCUSDT").unwrap()));
@@ -337,7 +341,7 @@ fn the_most_urgent_one_is_told_and_another_strategys_is_none_of_its_business() {
 fn a_restart_changes_nothing_where_the_clock_ran_on_and_begins_anew_where_it_may_not_have() {
     let mut live = tripped(BreakerKind::TradeFailure);
     outcome(&mut live, key(BreakerKind::Network), false, 5);
-    let mut again = Breakers::default();
+    let mut again = fresh();
     for (key, saved) in live.take_dirty() {
         again.restore(key, &saved);
     }
@@ -366,7 +370,7 @@ fn a_probe_that_was_under_way_at_a_crash_has_failed() {
     live.tick(at(1_800));
     let gate = live.gate(&order(1), false, true);
     live.begin_probe(&gate.into_probes(), order(1).id, at(1_800));
-    let mut again = Breakers::default();
+    let mut again = fresh();
     for (key, saved) in live.take_dirty() {
         again.restore(key, &saved);
     }
@@ -384,7 +388,7 @@ proptest! {
         kind in prop::sample::select(BreakerKind::ALL),
     ) {
         let run = |extra: Option<usize>| {
-            let mut breakers = Breakers::default();
+            let mut breakers = fresh();
             let mut second = 0;
             for (number, (passed, wait)) in outcomes.iter().enumerate() {
                 second += wait;
@@ -409,8 +413,8 @@ proptest! {
     fn replaying_the_records_gives_the_same_states(
         steps in prop::collection::vec((0_u8..5, 0_u64..2_000), 0..80),
     ) {
-        let mut live = Breakers::default();
-        let mut again = Breakers::default();
+        let mut live = fresh();
+        let mut again = fresh();
         let mut second = 0;
         let trade = key(BreakerKind::TradeFailure);
         for (number, (step, wait)) in steps.into_iter().enumerate() {
