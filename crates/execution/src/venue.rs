@@ -268,10 +268,9 @@ impl Venue {
                 Signed::Order { order, answer }
             }
             Some(Waiting::Request(sender)) => {
-                // Whoever asked may have given up, and has counted that.
-                if sender.send(response).is_ok() {
-                    self.0.counts.signer.add(true);
-                }
+                // Whoever asked may have given up. It counts neither way: a signer that is started
+                // again while nothing is traded trips no breaker.
+                let _ = sender.send(response);
                 Signed::Other
             }
             None => Signed::Other,
@@ -314,7 +313,6 @@ impl Venue {
             }),
             Ok(Ok(SignResponse::Refused { reason })) => Err(CallError::Refused(reason)),
             Ok(Err(_)) | Err(_) => {
-                self.0.counts.signer.add(false);
                 self.waiting().retain(
                     |_, waiting| !matches!(waiting, Waiting::Request(sender) if sender.is_closed()),
                 );

@@ -40,6 +40,9 @@ pub struct Plan {
     pub market_bps: i64,
     /// The day's loss that stops trading, in USD.
     pub daily_loss_max: u64,
+    /// Whether risk-guard's circuit breakers trip as easily as in reality. They then stay open for
+    /// longer than a run, so most runs have breakers that hardly trip: the faults must reach the rest.
+    pub breakers: bool,
     /// Whether midnight by UTC falls into the run.
     midnight: bool,
 }
@@ -93,6 +96,7 @@ impl Plan {
             market_bps: if violent { 60 } else { 6 },
             daily_loss_max: if violent { 30 } else { 1_500 },
             midnight: random.chance(150),
+            breakers: random.chance(250),
         };
         match options.broken {
             Broken::ResendsOnTimeout => plan.venue = 300,

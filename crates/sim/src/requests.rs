@@ -250,7 +250,6 @@ impl World {
         let Some(call) = life.calls.get(&number).cloned() else {
             return;
         };
-        life.requests.signer.passed += 1;
         let SignResponse::Signed { api_key, signature } = response else {
             return self.answered(number, None);
         };
@@ -359,7 +358,7 @@ impl World {
         let found = life.calls.get(&number);
         if found.is_some_and(|call| call.awaits == awaited) {
             match awaited {
-                Await::Signature => life.requests.signer.failed += 1,
+                Await::Signature => {}
                 Await::Answer => life.requests.network.failed += 1,
             }
             self.answered(number, None);

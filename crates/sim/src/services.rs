@@ -58,7 +58,7 @@ impl World {
 
     pub(crate) fn start_brain(&mut self, started_at: Timestamp) {
         let settings = brain_core::Settings {
-            policy: policy(self.plan.daily_loss_max),
+            policy: policy(self.plan.daily_loss_max, self.plan.breakers),
             policy_hash: POLICY,
             strategies: registry(),
             orders_pending_max: 500,
@@ -77,7 +77,7 @@ impl World {
 
     pub(crate) fn start_guard(&mut self, started_at: Timestamp) {
         let settings = risk_guard_core::Settings {
-            policy: policy(self.plan.daily_loss_max),
+            policy: policy(self.plan.daily_loss_max, self.plan.breakers),
             policy_hash: POLICY,
             strategies: strategies(),
             orders_per_second_max: 100,

@@ -137,7 +137,7 @@ fn usd(whole: u64) -> Usd {
 }
 
 /// The policy that brain, risk-guard and execution run.
-pub fn policy(daily_loss_max: u64) -> RiskPolicy {
+pub fn policy(daily_loss_max: u64, breakers: bool) -> RiskPolicy {
     let instruments = LISTINGS.iter().map(|listing| InstrumentPolicy {
         order_notional_max: usd(2_000),
         position_notional_max: usd(8_000),
@@ -154,6 +154,11 @@ pub fn policy(daily_loss_max: u64) -> RiskPolicy {
     let policy = RiskPolicy {
         orders_open_max: 60,
         daily_loss_max: usd(daily_loss_max),
+        breakers: if breakers {
+            policies::breakers()
+        } else {
+            policies::deaf_breakers()
+        },
         ..policies::policy(instruments.collect())
     };
     assert_eq!(policy.problems(), Vec::<String>::new());

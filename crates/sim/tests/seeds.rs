@@ -114,6 +114,8 @@ const OCCURS: &[&str] = &[
     "kill acknowledged by risk-guard",
     "kill acknowledged by signer",
     "hard loss limit pulled the switch",
+    "breaker on record",
+    "held back by risk-guard after the faults",
     "a day began with a position",
     "fault: message lost",
     "fault: message repeated",

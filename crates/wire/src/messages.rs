@@ -538,7 +538,7 @@ pub struct ExecutionStatus {
     pub losses: Vec<StrategyLoss>,
     /// Requests to the venue: answered, or not (connection, time-out, server error, lost stream).
     pub network: Tally,
-    /// Requests to the signer: answered, or not in time.
+    /// Signatures asked for orders: answered, or not in time.
     pub signer: Tally,
     /// What each strategy holds and has open: complete, or this message is not sent.
     pub exposures: Vec<StrategyExposure>,

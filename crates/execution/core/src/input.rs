@@ -83,7 +83,7 @@ pub enum QueryOutcome {
 pub struct Requests {
     /// To the venue: answered, or not.
     pub network: Tally,
-    /// To the signer: answered in time, or not.
+    /// For the signatures of orders: answered in time, or not.
     pub signer: Tally,
 }
 
