@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use audit_core::{Alert, fact_digest};
 use execution_core::{Execution, Input, Record, Ticket};
 use portcullis_domain::{
-    Book, KillState, Order, OrderId, Posture, Side, Span, Symbol, Timestamp, VenueExecutionId,
+    Book, KillState, Order, OrderId, Posture, Side, Span, StrategyId, Symbol, Timestamp,
+    VenueExecutionId,
 };
 use portcullis_venue::bybit::{Action, request_of, text_to_sign};
 use portcullis_wire::messages::{ExecutionStatus, Heartbeat, PermitTaken, Receipt, Trade};
@@ -46,10 +47,20 @@ pub struct Oracle {
     /// The last trade, unless execution filled after it.
     trades: BTreeMap<Symbol, Verified<Trade>>,
     booked: BTreeSet<VenueExecutionId>,
-    accepted: BTreeSet<OrderId>,
+    accepted: BTreeMap<OrderId, StrategyId>,
+    strategies: BTreeMap<StrategyId, Strategy>,
     twice: Option<VenueExecutionId>,
     /// How often a day began while a position was held.
     pub days_held: u64,
+}
+
+/// The money of one strategy, by execution's own record.
+#[derive(Debug, Default)]
+struct Strategy {
+    cash: Decimal,
+    held: BTreeMap<Symbol, Decimal>,
+    recorded: Decimal,
+    baseline: Decimal,
 }
 
 impl Oracle {
@@ -63,6 +74,7 @@ impl Oracle {
         self.held.clear();
         self.booked.clear();
         self.accepted.clear();
+        self.strategies.clear();
     }
 
     /// Follows execution's own record, with an account of money of its own.
@@ -77,7 +89,13 @@ impl Oracle {
                     Side::Buy => Decimal::ONE,
                     Side::Sell => Decimal::NEGATIVE_ONE,
                 };
-                self.cash -= sign * price * quantity + fill.fee.get();
+                let spent = sign * price * quantity + fill.fee.get();
+                self.cash -= spent;
+                if let Some(strategy) = self.accepted.get(&fill.order) {
+                    let strategy = self.strategies.entry(*strategy).or_default();
+                    strategy.cash -= spent;
+                    *strategy.held.entry(fill.symbol).or_default() += sign * quantity;
+                }
                 *self.held.entry(fill.symbol).or_default() += sign * quantity;
                 self.mids.entry(fill.symbol).or_insert(price);
                 self.trades.remove(&fill.symbol);
@@ -86,10 +104,18 @@ impl Oracle {
                 self.days_held += u64::from(self.held.values().any(|held| !held.is_zero()));
                 self.baseline = baseline.get();
                 self.peak = self.baseline;
+                for strategy in self.strategies.values_mut() {
+                    strategy.baseline = strategy.recorded;
+                }
             }
-            Record::Equity { equity, .. } => self.peak = self.peak.max(equity.get()),
+            Record::Equity { equity, strategies } => {
+                self.peak = self.peak.max(equity.get());
+                for (strategy, equity) in strategies.iter().flatten() {
+                    self.strategies.entry(*strategy).or_default().recorded = equity.get();
+                }
+            }
             Record::Accepted { order, .. } => {
-                self.accepted.insert(order.id);
+                self.accepted.insert(order.id, order.strategy);
             }
             Record::Sent { .. }
             | Record::InDoubt { .. }
@@ -113,11 +139,12 @@ impl Oracle {
     /// Everything with positions at the middle of the last book that execution got: at least what
     /// execution may reckon, which marks against itself.
     fn equity(&self) -> Decimal {
-        let held = self.held.iter();
-        let value: Decimal = held
-            .map(|(symbol, held)| self.mids.get(symbol).copied().unwrap_or_default() * held)
-            .sum();
-        self.cash + value
+        self.cash + self.value(&self.held)
+    }
+
+    fn value(&self, held: &BTreeMap<Symbol, Decimal>) -> Decimal {
+        let mid = |symbol| self.mids.get(symbol).copied().unwrap_or_default();
+        held.iter().map(|(symbol, held)| mid(symbol) * held).sum()
     }
 
     fn loss(&self) -> Decimal {
@@ -133,7 +160,18 @@ impl Oracle {
         }
         let drawdown = status.drawdown.get();
         let expected = (peak - equity).max(Decimal::ZERO);
-        (drawdown != expected).then(|| format!("a drawdown of {drawdown}, not {expected}"))
+        if drawdown != expected {
+            return Some(format!("a drawdown of {drawdown}, not {expected}"));
+        }
+        status.losses.iter().find_map(|row| {
+            let nothing = Strategy::default();
+            let strategy = self.strategies.get(&row.strategy).unwrap_or(&nothing);
+            let least = strategy.baseline - strategy.cash - self.value(&strategy.held);
+            let flat = strategy.held.values().all(Decimal::is_zero);
+            let (name, loss) = (row.strategy, row.loss.get());
+            let wrong = loss < least || (flat && loss != least);
+            wrong.then(|| format!("a loss of {loss} of {name}, where {least} is the least"))
+        })
     }
 
     pub fn held(&self) -> BTreeMap<Symbol, Decimal> {
@@ -161,7 +199,7 @@ impl World {
         if *times > 1 {
             self.violated(format!("order {id} leaves a second time"));
         }
-        if !self.oracle.accepted.contains(&id) {
+        if !self.oracle.accepted.contains_key(&id) {
             self.violated(format!(
                 "order {id} leaves without a record of its acceptance"
             ));
