@@ -17,9 +17,11 @@ mod lexer;
 mod mutants;
 mod shell;
 mod tidy;
+mod volatility;
 mod walls;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -46,7 +48,8 @@ Examples:
   cargo xtask arch            after adding a dependency: says which line arch.toml wants
   cargo xtask tidy            before committing
   cargo xtask bench seal      one benchmark, in about a minute once it is built
-  cargo xtask attack --cell nats-server/place   one cell of the attack suite";
+  cargo xtask attack --cell nats-server/place   one cell of the attack suite
+  cargo xtask volatility bars.csv.gz   what a limit of volatility would have cost";
 
 #[derive(Subcommand)]
 enum Command {
@@ -107,6 +110,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show how often a limit of volatility would have stopped trading, from recorded bars.
+    ///
+    /// Works out the volatility of every minute as the guard does, and plays it to the circuit
+    /// breaker of the policy with limits of 50, 100 and 150 %. See docs/volatility.md.
+    Volatility {
+        /// One-minute bars as CSV, also compressed with gzip: a heading with `timestamp` and `close`,
+        /// the oldest bar first, times as `2022-01-31 23:59:00` in UTC.
+        file: PathBuf,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -138,6 +153,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Attack {
             cell, json, write, ..
         } => attack::run(&workspace, cell, *json, *write)?,
+        Command::Volatility { file, json } => volatility::run(file, *json)?,
     })
 }
 
