@@ -15,6 +15,7 @@
 
 extern crate alloc;
 
+mod account;
 pub mod agreement;
 mod author;
 pub mod codec;

@@ -33,6 +33,7 @@ mod portfolio;
 mod posture;
 mod record;
 mod rules;
+mod stakes;
 mod status;
 mod strategies;
 mod trail;

@@ -104,6 +104,11 @@ impl RiskGuard {
         report: &ExecutionReport,
         flight: Option<&Flight>,
     ) {
+        if report.status == OrderStatus::Cancelled
+            && let Some(strategy) = self.strategies.get_mut(report.strategy)
+        {
+            strategy.cancels.note(now);
+        }
         let Some(passed) = trade_outcome(report) else {
             return;
         };
@@ -114,11 +119,6 @@ impl RiskGuard {
         let key = BreakerKey::trade(venue, report.strategy);
         let generation = flight.map(|flight| flight.generation);
         self.breakers.outcome(key, passed, at, now, generation);
-        if report.status == OrderStatus::Cancelled
-            && let Some(strategy) = self.strategies.get_mut(report.strategy)
-        {
-            strategy.cancels.note(now);
-        }
     }
 
     /// Another fill the same way; one too many suspends the strategy.

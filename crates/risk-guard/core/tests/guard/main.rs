@@ -6,6 +6,9 @@
 )]
 
 mod agreement;
+mod breakers;
+mod commands;
+mod controls;
 mod judgement;
 mod permits;
 mod properties;

@@ -2,7 +2,7 @@
 
 use portcullis_domain::{
     Book, Exposure, Hash, KillState, Level, Order, OrderId, OrderStatus, Price, Quantity, Reason,
-    Side, Span, Symbol, Timestamp, Usd,
+    Side, Span, Symbol, Timestamp, Usd, VenueOrderId,
 };
 use portcullis_testkit::seals::{self, NOW};
 use portcullis_testkit::{World, policies};
@@ -136,6 +136,25 @@ impl Scene {
         self.step(Input::Report(report));
     }
 
+    /// Execution reports where an order stands.
+    pub fn reported(
+        &mut self,
+        order: &Order,
+        status: OrderStatus,
+        change: impl FnOnce(&mut ExecutionReport),
+    ) -> Effects {
+        let mut report = ExecutionReport {
+            status,
+            venue_order: Some(VenueOrderId::new("v").unwrap()),
+            ..report(order)
+        };
+        change(&mut report);
+        let report = self
+            .world
+            .verified(ME, self.now, &REPORT, Some("sample"), &report);
+        self.step(Input::Report(report))
+    }
+
     /// A fresh order: buy 100 a little below 0.499, each at another price.
     pub fn order(&mut self) -> Order {
         self.number += 1;
@@ -178,6 +197,18 @@ pub fn book(bid: &str, ask: &str, now: Timestamp) -> Book {
         quantity: "1000".parse().unwrap(),
     };
     Book::new(symbol(), vec![level(bid)], vec![level(ask)], 1, now).unwrap()
+}
+
+/// A book of these levels, best first.
+pub fn deep(bids: &[(&str, &str)], asks: &[(&str, &str)], now: Timestamp) -> Book {
+    let levels = |levels: &[(&str, &str)]| {
+        let level = |(price, quantity): &(&str, &str)| Level {
+            price: price.parse().unwrap(),
+            quantity: quantity.parse().unwrap(),
+        };
+        levels.iter().map(level).collect()
+    };
+    Book::new(symbol(), levels(bids), levels(asks), 1, now).unwrap()
 }
 
 pub fn report(order: &Order) -> ExecutionReport {
