@@ -12,4 +12,5 @@ mod controls;
 mod judgement;
 mod permits;
 mod properties;
+mod replay;
 mod scene;
