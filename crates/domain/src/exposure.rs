@@ -311,11 +311,13 @@ impl Sums {
         symbol: Symbol,
         change: impl Fn(Totals) -> Result<Totals, AmountError>,
     ) -> Result<(), AmountError> {
-        let before = self.of_strategy(strategy, symbol);
+        let own = self.of_strategies.entry((symbol, strategy));
+        let own = own.or_insert(Totals::NONE);
+        let all = self.of_symbols.entry(symbol).or_insert(Totals::NONE);
+        let before = *own;
         let of_strategy = change(before)?;
-        let of_symbol = change(self.of_symbol(symbol))?;
-        self.of_strategies.insert((symbol, strategy), of_strategy);
-        self.of_symbols.insert(symbol, of_symbol);
+        *all = change(*all)?;
+        *own = of_strategy;
         let orders = self.orders.entry(strategy).or_default();
         *orders = orders
             .saturating_sub(before.orders)

@@ -76,6 +76,8 @@ fn judge_with(open: u64, strategies: u64) -> Result<Measured> {
         let order = order(&mut world, number, strategies, now)?;
         judge(&mut guard, now, order)?;
     }
+    // So that none of them is the same order again.
+    now = now.plus(Span::from_millis(10));
     let (mut times, mut allocations) = (Vec::new(), 0_u64);
     for number in 0..JUDGEMENTS {
         now = now.plus(Span(50));
@@ -169,7 +171,7 @@ fn order(
 ) -> Result<Verified<Order>> {
     let id = OrderId(u128::from(number).to_be_bytes());
     // The same order again within a millisecond would be a mistake, so each has another size.
-    let tenths = number.checked_rem(5_000).unwrap_or(0).saturating_add(200);
+    let tenths = number.checked_rem(50_000).unwrap_or(0).saturating_add(200);
     let order = Order {
         id,
         strategy: strategy(number.checked_rem(strategies).unwrap_or(0))?,
@@ -183,7 +185,7 @@ fn order(
 
 fn settings(strategies: u64) -> Result<Settings> {
     let mut policy = policies::policy(vec![InstrumentPolicy {
-        order_notional_max: "2000".parse()?,
+        order_notional_max: "10000".parse()?,
         position_notional_max: "100000000".parse()?,
         ..policies::wide(policies::xrp())
     }]);

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    BreakerKey, Figure, Order, Price, Reason, ReserveError, Rule, Scope, StrategyId, Timestamp,
+    BreakerKey, Figure, Order, Price, Reason, ReserveError, Rule, Scope, StrategyId, Timestamp, Usd,
 };
 use portcullis_wire::Verified;
 use portcullis_wire::messages::{InstrumentPolicy, Outcome, Permit, Verdict};
@@ -13,7 +13,7 @@ use portcullis_wire::principal::Role;
 use crate::guard::{Account, RiskGuard};
 use crate::market::Market;
 use crate::stakes::Place;
-use crate::trail::Trail;
+use crate::trail::{Finding, Trail};
 use crate::{Effects, Judgement, rules};
 
 /// What an order that every rule agrees to is permitted with.
@@ -102,7 +102,7 @@ impl RiskGuard {
         let market = self.markets.get(&order.symbol);
         let market = market.ok_or(Reason::NoMarketData)?;
         self.size(order, limits, trail)?;
-        let mid = self.prices(order, now, limits, market, reduces, trail)?;
+        let (mid, notional) = self.prices(order, now, limits, market, reduces, trail)?;
 
         let account = self.account(now, trail)?;
         self.crowd(order, &account, limits, trail)?;
@@ -112,10 +112,11 @@ impl RiskGuard {
             limits,
             market,
             mid,
+            notional,
             worst,
             reduces,
         };
-        self.exposure(order, now, &account, &place, trail)?;
+        let with = self.exposure(order, now, &account, &place, trail)?;
         self.losses(order, &account, &place, trail)?;
         let gate = self.gate(order, &place);
         trail.note(Rule::Breakers, rules::breakers::check(&gate))?;
@@ -127,6 +128,7 @@ impl RiskGuard {
         };
 
         self.reserve(order, verified.header().expires_at)?;
+        self.portfolio.take(order.symbol, with);
         self.remember(order, &leave.probes, now);
         Ok(leave)
     }
@@ -238,7 +240,7 @@ impl RiskGuard {
         trail.note(Rule::OrderQuantity, size)
     }
 
-    /// The price of the order and its value at it; the middle of the book.
+    /// The price of the order and its value; the middle of the book, and what the order may be worth.
     fn prices(
         &self,
         order: &Order,
@@ -247,7 +249,7 @@ impl RiskGuard {
         market: &Market,
         reduces: bool,
         trail: &mut Trail,
-    ) -> Result<Price, Reason> {
+    ) -> Result<(Price, Usd), Reason> {
         let policy = self.limits.policy();
         let scope = Scope::Instrument(order.symbol);
         let of = |rule, most| self.limits.in_force(rule, scope, most);
@@ -274,8 +276,11 @@ impl RiskGuard {
             rules::order_notional_min::check(order.quantity, order.limit_price, least, reduces);
         trail.note(Rule::OrderNotionalMin, enough)?;
         let most = of(Rule::OrderNotional, limits.order_notional_max.into());
-        let value = rules::order_notional::check(order.quantity, order.limit_price, mid, most);
+        let notional = rules::order_notional::value(order, mid);
+        let value = notional.map(|notional| rules::order_notional::check(notional, most));
+        let value = value.unwrap_or_else(Finding::unknown);
         trail.note(Rule::OrderNotional, value)?;
+        let notional = notional?;
         let widest = of(Rule::LastPriceCollar, limits.last_collar.into()).into();
         let near = rules::last_price_collar::check(order.limit_price, market.last(now), widest);
         trail.note(Rule::LastPriceCollar, near)?;
@@ -284,7 +289,7 @@ impl RiskGuard {
         let usual = market.average_trade(now);
         let fat = rules::fat_finger::check(order.quantity, usual, times, reduces);
         trail.note(Rule::FatFinger, fat)?;
-        Ok(mid)
+        Ok((mid, notional))
     }
 
     /// Execution's account, if it is known.
@@ -340,9 +345,7 @@ impl RiskGuard {
                 ReserveError::TooMany => Reason::TooManyOrders,
                 ReserveError::Twice => Reason::DuplicateOrder,
                 ReserveError::Overflow => Reason::Overflow,
-            })?;
-        self.value(order.symbol);
-        Ok(())
+            })
     }
 
     /// There is room everywhere: the rules said so, and nothing came in between.

@@ -88,19 +88,8 @@ impl Portfolio {
 
     /// What an instrument may be worth has changed.
     pub fn value(&mut self, symbol: Symbol, worst: Worst, price: Price) {
-        let old = self.values.get(&symbol).copied().unwrap_or_default();
-        let changed = Value::of(worst, price).and_then(|new| {
-            let group = self.group_with(symbol, old, new)?;
-            Ok((new, self.total.exchange(old, new)?, group))
-        });
-        match changed {
-            Ok((new, total, group)) => {
-                self.values.insert(symbol, new);
-                self.total = total;
-                if let Some((at, sum)) = group {
-                    self.groups.insert(at, sum);
-                }
-            }
+        match self.with(symbol, worst, price) {
+            Ok(with) => self.take(symbol, with),
             Err(_) => self.is_broken = true,
         }
     }
@@ -121,6 +110,15 @@ impl Portfolio {
             total: self.total.exchange(old, value)?,
             group,
         })
+    }
+
+    /// An instrument is worth what was asked about before.
+    pub fn take(&mut self, symbol: Symbol, with: With) {
+        self.values.insert(symbol, with.value);
+        self.total = with.total;
+        if let Some((at, sum)) = with.group {
+            self.groups.insert(at, sum);
+        }
     }
 
     /// The totals as they are.

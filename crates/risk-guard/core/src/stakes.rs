@@ -2,13 +2,14 @@
 
 use portcullis_domain::{
     Book, Bps, BreakerKey, Figure, Order, Price, Reason, RiskProfile, Rule, Scope, Side,
-    TimeInForce, Timestamp, Walk, WalkEnd, Worst, worst_acceptable,
+    TimeInForce, Timestamp, Usd, Walk, WalkEnd, Worst, worst_acceptable,
 };
 use portcullis_wire::messages::InstrumentPolicy;
 
 use crate::breakers::Gate;
 use crate::guard::{Account, RiskGuard};
 use crate::market::Market;
+use crate::portfolio::With;
 use crate::rules;
 use crate::trail::Trail;
 
@@ -21,13 +22,15 @@ pub(crate) struct Place<'a> {
     pub limits: &'a InstrumentPolicy,
     pub market: &'a Market,
     pub mid: Price,
+    /// What the order may be worth.
+    pub notional: Usd,
     pub worst: Worst,
     /// Whether it can only make the position smaller.
     pub reduces: bool,
 }
 
 impl RiskGuard {
-    /// The positions that could come of it.
+    /// The positions that could come of it; what everything is worth then.
     pub(crate) fn exposure(
         &self,
         order: &Order,
@@ -35,7 +38,7 @@ impl RiskGuard {
         account: &Account,
         place: &Place<'_>,
         trail: &mut Trail,
-    ) -> Result<(), Reason> {
+    ) -> Result<With, Reason> {
         let Place {
             limits,
             mid,
@@ -103,7 +106,7 @@ impl RiskGuard {
             let share = rules::equity_share::check(used, equity, most, reduces, reason);
             trail.note(rule, share)?;
         }
-        Ok(())
+        Ok(with)
     }
 
     /// Whether everything that is held has a price that is young enough: otherwise nobody knows what
@@ -161,12 +164,10 @@ impl RiskGuard {
             let most = self.limits.in_force(rule, scope, most);
             trail.note(rule, rules::loss::check(loss, most, reduces, reason))?;
         }
-        let notional = order.limit_price.max(place.mid).notional(order.quantity);
-        let notional = notional.map_err(|_| Reason::Overflow)?;
         let scope = Scope::Instrument(order.symbol);
         let most = place.limits.order_notional_max;
         let most = self.limits.in_force(Rule::OrderNotional, scope, most);
-        let posture = rules::posture::check(self.posture, notional, most, reduces);
+        let posture = rules::posture::check(self.posture, place.notional, most, reduces);
         trail.note(Rule::Posture, posture)
     }
 
@@ -179,7 +180,9 @@ impl RiskGuard {
     /// What stands in the order's way. The breakers come before what the order would cost: that is the
     /// order in which the codes count.
     pub(crate) fn gate(&self, order: &Order, place: &Place<'_>) -> Gate {
-        let small = self.is_small(order, place.mid);
+        let most = self.limits.policy().probe_notional_max;
+        let most = self.limits.in_force(Rule::Breakers, Scope::All, most);
+        let small = Figure::from(place.notional) <= most;
         self.breakers.gate(order, place.reduces, small)
     }
 
@@ -201,14 +204,6 @@ impl RiskGuard {
         let key = BreakerKey::slippage(order.venue, order.strategy);
         let generation = Some(self.breakers.generation());
         self.breakers.outcome(key, passed, now, now, generation);
-    }
-
-    /// Whether an order is small enough to try a breaker with.
-    fn is_small(&self, order: &Order, mid: Price) -> bool {
-        let most = self.limits.policy().probe_notional_max;
-        let most = self.limits.in_force(Rule::Breakers, Scope::All, most);
-        let notional = order.limit_price.max(mid).notional(order.quantity);
-        notional.is_ok_and(|notional| Figure::from(notional) <= most)
     }
 
     /// The worst price that the permit allows, where it is nearer than the order's own.

@@ -1,5 +1,6 @@
 //! What each strategy did lately.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use portcullis_domain::{
@@ -90,14 +91,18 @@ fn likeness(order: &Order) -> Likeness {
     (order.symbol, order.side, order.quantity, order.limit_price)
 }
 
-/// All strategies that are judged.
+/// All strategies that are judged; boxed, so that looking one up reads names and nothing else.
 #[derive(Clone, Debug)]
-pub struct Strategies(BTreeMap<StrategyId, Strategy>);
+pub struct Strategies(BTreeMap<StrategyId, Box<Strategy>>);
 
 impl Strategies {
     /// These, and nobody did anything yet.
     pub fn new(ids: &BTreeSet<StrategyId>, policy: &StrategyPolicy) -> Self {
-        Self(ids.iter().map(|id| (*id, Strategy::new(policy))).collect())
+        Self(
+            ids.iter()
+                .map(|id| (*id, Box::new(Strategy::new(policy))))
+                .collect(),
+        )
     }
 
     /// Whether there is one of that name.
@@ -107,12 +112,12 @@ impl Strategies {
 
     /// The one of that name.
     pub fn get_mut(&mut self, id: StrategyId) -> Option<&mut Strategy> {
-        self.0.get_mut(&id)
+        self.0.get_mut(&id).map(Box::as_mut)
     }
 
     /// The one of that name.
     pub fn get(&self, id: StrategyId) -> Option<&Strategy> {
-        self.0.get(&id)
+        self.0.get(&id).map(Box::as_ref)
     }
 
     /// Those that a person has to let go on.
