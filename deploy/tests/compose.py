@@ -22,7 +22,7 @@ SILENT = {"sample-strategy"}
 IDENTITIES = {
     "provision": {"provisioner"},
     "sample-strategy": {"strategy-sample"},
-    "cli": {"operator-dev", "strategy-trader"},
+    "cli": {"operator-dev", "operator-second", "strategy-trader"},
     "auditor": {"audit", "operator-dev"},
     "paper-exchange": set(),
     "nats": set(),

@@ -16,7 +16,7 @@ pub enum End {
     Denied,
     /// It may or may not have been done.
     Unknown,
-    /// A part of it was done.
+    /// A part of it was done, or it waits for a second person.
     Partial,
 }
 

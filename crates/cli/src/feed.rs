@@ -12,7 +12,7 @@ use portcullis_wire::principal::{Operator, Principal, Role};
 use portcullis_wire::subjects::{
     AUDIT_STATUS, BRAIN_NOTICE, BRAIN_STATUS, CHECKPOINT, DECISION, EXECUTION_NOTICE,
     EXECUTION_STATUS, FILL, MARKET_DATA_NOTICE, MARKET_DATA_STATUS, REPORT, RISK_GUARD_NOTICE,
-    RISK_GUARD_STATUS, Row, SIGNER_NOTICE, SIGNER_STATUS, Subject, VERDICT,
+    RISK_GUARD_STATUS, RISK_STATUS, Row, SIGNER_NOTICE, SIGNER_STATUS, Subject, VERDICT,
 };
 
 use crate::exit::{End, Failure, OrFail as _};
@@ -36,8 +36,8 @@ pub fn any_operator(folder: &Folder) -> String {
 /// As which operator a command speaks.
 #[derive(Debug, clap::Args)]
 pub struct AsOperator {
-    /// The operator to log in as, such as operator-dev [default: the only one with an identity in
-    /// the folder]
+    /// The operator to log in as, such as operator-second [default: operator-dev, or the only one
+    /// with an identity in the folder]
     #[arg(long, value_name = "NAME", value_parser = operator)]
     operator: Option<String>,
 }
@@ -60,6 +60,10 @@ impl AsOperator {
         let problem = match (&self.operator, held.as_slice()) {
             (Some(asked), _) if held.contains(asked) => return Ok(asked.clone()),
             (None, [only]) => return Ok(only.clone()),
+            // A local stack has a second operator only for approving what the first one asks for.
+            (None, several) if several.iter().any(|name| name == OPERATOR) => {
+                return Ok(OPERATOR.to_owned());
+            }
             (_, []) => "there is no identity of an operator".to_owned(),
             (Some(asked), _) => format!("there is no identity of {asked}"),
             (None, _) => "there are identities of several operators".to_owned(),
@@ -149,6 +153,7 @@ impl Watcher {
             (MARKET_DATA_NOTICE.row, None),
             (BRAIN_STATUS.row, None),
             (RISK_GUARD_STATUS.row, None),
+            (RISK_STATUS.row, None),
             (EXECUTION_STATUS.row, None),
             (SIGNER_STATUS.row, None),
             (AUDIT_STATUS.row, None),
@@ -206,6 +211,10 @@ impl Watcher {
         } else if raw.is(&EXECUTION_STATUS) {
             if let Some(message) = fresh(&self.client, &EXECUTION_STATUS, raw) {
                 self.view.execution(at, message);
+            }
+        } else if raw.is(&RISK_STATUS) {
+            if let Some(message) = fresh(&self.client, &RISK_STATUS, raw) {
+                self.view.risk(at, message);
             }
         } else if raw.is(&CHECKPOINT) {
             self.checkpoint(at, raw);

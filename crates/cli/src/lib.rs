@@ -9,7 +9,9 @@
 //! kill command is a signed message that each service checks itself.
 
 pub mod advice;
+pub mod command;
 pub mod commands;
+pub mod confirm;
 pub mod exit;
 pub mod feed;
 pub mod folder;
@@ -32,13 +34,17 @@ EXAMPLES
     portcullis status                                       may it trade, and how close is the stop?
     portcullis order buy XRPUSDT --notional 50              propose an order as a trader
     portcullis orders                                       what is open or in doubt
+    portcullis limits                                       what is allowed, and what is used of it
+    portcullis breakers                                     what stands in the way, and who must act
+    portcullis explain b5aefe41                             why an order passed or did not, rule by rule
+    portcullis halt strategy:sample --reason \"strange fills\" let nothing new of it through
     portcullis kill --reason \"strange fills\"                stop everything, now
     portcullis audit verify                                 prove that the record is whole
     portcullis keys doctor                                  is anything wrong with the keys?
 
 EXIT CODES
   0 done, and acknowledged by everybody who had to   1 failed   2 wrong arguments or configuration
-  3 refused   7 outcome unknown   8 done in part";
+  3 refused   7 outcome unknown   8 done in part, or it awaits a second person";
 
 /// Where a help page lists what every command takes.
 const COMMON: &str = "Options of every command";
@@ -84,6 +90,21 @@ enum Command {
     Orders(commands::orders::Orders),
     /// Stop everything: nothing new is sent, and what is open is cancelled
     Kill(commands::kill::Kill),
+    /// Show every limit and what is used of it, or set one
+    Limits(commands::limits::Limits),
+    /// Show circuit breakers, halts and what awaits approval, or open or close a breaker
+    Breakers(commands::breakers::Breakers),
+    /// Let nothing new of a part through, or end that
+    Halt(commands::halt::Halt),
+    /// Let a strategy go on that was suspended for repeating itself
+    Release(commands::release::Release),
+    /// Let more through again after a drawdown
+    #[command(subcommand)]
+    Posture(commands::posture::Posture),
+    /// Approve another person's command, after it is shown
+    Approve(commands::approve::Approve),
+    /// Say why an order passed or did not, rule by rule, from the audit log
+    Explain(commands::explain::Explain),
     /// Verify the audit log, or read its end
     #[command(subcommand)]
     Audit(commands::audit::Audit),
@@ -143,6 +164,15 @@ fn run(common: &Common, command: Command, output: &Output) -> Outcome {
             Command::Order(order) => commands::order::run(&order, dir, bus, output).await,
             Command::Orders(orders) => commands::orders::run(&orders, dir, bus, output).await,
             Command::Kill(kill) => commands::kill::run(&kill, dir, bus, output).await,
+            Command::Limits(limits) => commands::limits::run(&limits, dir, bus, output).await,
+            Command::Breakers(breakers) => {
+                commands::breakers::run(&breakers, dir, bus, output).await
+            }
+            Command::Halt(halt) => commands::halt::run(&halt, dir, bus, output).await,
+            Command::Release(release) => commands::release::run(&release, dir, bus, output).await,
+            Command::Posture(posture) => commands::posture::run(&posture, dir, bus, output).await,
+            Command::Approve(approve) => commands::approve::run(&approve, dir, bus, output).await,
+            Command::Explain(explain) => commands::explain::run(&explain, dir, output),
             Command::Audit(audit) => commands::audit::run(&audit, dir, output),
             Command::Keys(keys) => commands::keys::run(&keys, dir, output).await,
             Command::Healthcheck(healthcheck) => commands::healthcheck::run(&healthcheck, output),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use portcullis_domain::Timestamp;
+use portcullis_domain::{Span, Timestamp};
 use serde_json::{Value, json};
 
 use crate::exit::Failure;
@@ -189,20 +189,21 @@ impl Table {
     /// The lines, the head first.
     #[must_use]
     pub fn lines(&self, output: &Output) -> Vec<String> {
-        let mut widths: Vec<usize> = self.heads.iter().map(|head| head.chars().count()).collect();
+        let mut widths: Vec<usize> = self.heads.iter().map(|head| width_of(head)).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(width_of(cell));
             }
         }
         let joined = |cells: &mut dyn Iterator<Item = &str>| {
             let mut line = String::new();
             for ((cell, width), right) in cells.zip(&widths).zip(&self.right) {
+                let fill = " ".repeat(width.saturating_sub(width_of(cell)));
                 // Writing to a String does not fail.
                 let _ = if *right {
-                    write!(line, "{cell:>width$}  ")
+                    write!(line, "{fill}{cell}  ")
                 } else {
-                    write!(line, "{cell:<width$}  ")
+                    write!(line, "{cell}{fill}  ")
                 };
             }
             line.trim_end().to_owned()
@@ -213,6 +214,34 @@ impl Table {
             lines.push(joined(&mut row.iter().map(String::as_str)));
         }
         lines
+    }
+}
+
+/// How many places a cell takes on a screen: what colours it takes none.
+fn width_of(cell: &str) -> usize {
+    let mut colour = false;
+    let visible = cell.chars().filter(|character| match character {
+        '\x1b' => {
+            colour = true;
+            false
+        }
+        'm' if colour => {
+            colour = false;
+            false
+        }
+        _ => !colour,
+    });
+    visible.count()
+}
+
+/// A length of time for people, to a whole unit: `42 s`, `3 min`, `2 h`.
+#[must_use]
+pub fn span_words(span: Span) -> String {
+    let seconds = span.as_millis() / 1_000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3_600),
     }
 }
 
@@ -286,6 +315,16 @@ mod tests {
                 "BTC           100"
             ]
         );
+    }
+
+    #[test]
+    fn a_colour_takes_no_place_in_a_column() {
+        let coloured = Output::of(false, true, true);
+        let mut table = Table::new(&["a", "b"]);
+        table.row(vec![coloured.paint(Tone::Bad, "long"), "x".into()]);
+        table.row(vec!["mm".into(), "y".into()]);
+        let lines = table.lines(&Output::of(false, false, false));
+        assert_eq!(lines[1..], ["\x1b[1;31mlong\x1b[0m  x", "mm    y"]);
     }
 
     #[test]

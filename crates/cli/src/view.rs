@@ -7,8 +7,10 @@
 //! ```
 
 mod render;
+mod risk;
 
 pub use render::{LATCHES, Processes, Standing};
+pub use risk::{action_words, amount, bar, left_of, percent, posture_words, used_of};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,7 +19,7 @@ use portcullis_domain::{
 };
 use portcullis_wire::messages::{
     Checkpoint, CommandOutcome, Decision, ExecutionReport, ExecutionStatus, Notice, Outcome,
-    ServiceStatus, Verdict,
+    RiskStatus, ServiceStatus, Verdict,
 };
 use portcullis_wire::principal::Role;
 
@@ -27,6 +29,8 @@ pub const SILENT_AFTER: Span = Span::from_secs(3);
 const ORDERS_REMEMBERED_MAX: usize = 10_000;
 /// The most events that are remembered for the list of the latest.
 const EVENTS_MAX: usize = 200;
+/// The most answers to commands that are remembered.
+const ANSWERS_MAX: usize = 100;
 
 /// What a service last said about itself.
 #[derive(Clone, Debug)]
@@ -53,6 +57,17 @@ pub struct Pulled {
     /// What did it.
     pub cause: KillCause,
     /// The reason given.
+    pub detail: String,
+}
+
+/// What risk-guard answered to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// SHA-256 of what the operator signed.
+    pub digest: Hash,
+    /// What became of it.
+    pub outcome: CommandOutcome,
+    /// What was commanded, or why it was refused, in words.
     pub detail: String,
 }
 
@@ -86,6 +101,8 @@ pub struct View {
     pub services: BTreeMap<Role, Seen>,
     /// What execution last said, and when.
     pub execution: Option<(Timestamp, ExecutionStatus)>,
+    /// What risk-guard last said about limits, breakers and halts, and when.
+    pub risk: Option<(Timestamp, RiskStatus)>,
     /// The last checkpoint whose signature held, and when it came.
     pub checkpoint: Option<(Timestamp, Checkpoint)>,
     /// What is wrong with audit's checkpoints, if anything.
@@ -97,6 +114,7 @@ pub struct View {
     /// Whether totals come from what the services counted since their start, for somebody who has
     /// only just begun to watch, and not from the facts seen.
     pub from_counts: bool,
+    answers: VecDeque<Answer>,
     events: VecDeque<Event>,
     orders_sent: Remembered,
     refused: Remembered,
@@ -238,6 +256,11 @@ impl View {
         self.execution = Some((at, status));
     }
 
+    /// Risk-guard said what it limits and stops.
+    pub fn risk(&mut self, at: Timestamp, status: RiskStatus) {
+        self.risk = Some((at, status));
+    }
+
     /// A service said how it is.
     pub fn status(&mut self, at: Timestamp, service: Role, status: &ServiceStatus) {
         let seen = Seen {
@@ -336,10 +359,11 @@ impl View {
             }
             Notice::Commanded {
                 operator,
+                digest,
                 outcome,
                 detail,
-                ..
             } => {
+                self.answered(service, *digest, *outcome, detail.as_str());
                 let bad = matches!(outcome, CommandOutcome::Refused | CommandOutcome::Lapsed);
                 let text = format!("{operator}: {detail}: {}", outcome_words(*outcome));
                 self.happened(at, source, bad, text);
@@ -372,6 +396,28 @@ impl View {
         let text = "a checkpoint came whose signature does not hold".to_owned();
         self.happened(at, "audit", true, text.clone());
         self.checkpoint_problem = Some(text);
+    }
+
+    /// What risk-guard last answered to a command.
+    #[must_use]
+    pub fn answer(&self, digest: Hash) -> Option<&Answer> {
+        let mut newest_first = self.answers.iter().rev();
+        newest_first.find(|answer| answer.digest == digest)
+    }
+
+    /// Others give notices too, but only risk-guard can answer for itself.
+    fn answered(&mut self, by: Role, digest: Hash, outcome: CommandOutcome, detail: &str) {
+        if by != Role::RiskGuard {
+            return;
+        }
+        self.answers.push_back(Answer {
+            digest,
+            outcome,
+            detail: detail.to_owned(),
+        });
+        if self.answers.len() > ANSWERS_MAX {
+            self.answers.pop_front();
+        }
     }
 
     /// Whether a service spoke lately.

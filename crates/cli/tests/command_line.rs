@@ -49,6 +49,17 @@ fn every_verb_teaches_with_examples_and_exit_codes() {
         "kill",
     ];
     let more = [
+        "limits",
+        "limits set",
+        "breakers",
+        "breakers open",
+        "breakers close",
+        "halt",
+        "halt lift",
+        "release",
+        "posture raise",
+        "approve",
+        "explain",
         "audit verify",
         "audit tail",
         "keys init",
@@ -66,6 +77,21 @@ fn every_verb_teaches_with_examples_and_exit_codes() {
             "{verb}: {}",
             stdout(&help)
         );
+    }
+    for verb in [
+        "limits set",
+        "breakers open",
+        "breakers close",
+        "halt",
+        "halt lift",
+        "release",
+        "posture raise",
+        "approve",
+    ] {
+        let help = stdout(&portcullis(here.path(), &format!("{verb} --help")));
+        let ends = "8 it awaits the approval of a second person";
+        assert!(help.contains(ends), "{verb}: {help}");
+        assert!(help.contains("--operator <NAME>"), "{verb}: {help}");
     }
     let help = stdout(&portcullis(here.path(), "dev --help"));
     assert!(
@@ -98,6 +124,13 @@ fn wrong_use_ends_with_2_and_says_what_would_be_right() {
         ("dev up --for 0", "1..=604800"),
         ("audit verify --audit-key zz", "hexadecimal"),
         ("sell", "unrecognized subcommand"),
+        ("halt all", "--reason"),
+        ("halt sample --reason x", "strategy:STRATEGY"),
+        ("halt all --reason x --for 10", "give 30s, 10m or 2h"),
+        ("limits set notional all 5 --reason x", "order_notional"),
+        ("breakers close network --reason x", "network:VENUE"),
+        ("approve 1234567 --reason x", "8 to 64 hexadecimal digits"),
+        ("explain order-1", "8 to 32 hexadecimal digits"),
     ];
     for (line, expected) in cases {
         let output = portcullis(here.path(), line);
@@ -119,6 +152,16 @@ fn without_a_stack_every_verb_says_how_to_get_one() {
         "orders",
         "order buy XRPUSDT --quantity 1",
         "kill --reason x",
+        "limits",
+        "limits set leverage all 2 --reason x",
+        "breakers",
+        "breakers open hsm_failure --reason x",
+        "halt all --reason x",
+        "halt lift all --reason x",
+        "release sample --reason x",
+        "posture raise --reason x",
+        "approve 12345678 --reason x --yes",
+        "explain 12345678",
     ] {
         let output = portcullis(here.path(), verb);
         assert_eq!(output.status.code(), Some(2), "{verb}");
@@ -144,7 +187,16 @@ fn who_has_several_operators_says_as_which_and_who_has_one_need_not() {
     );
     assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
     // A bus that nobody answers at, so that what is said next is about the bus.
-    for verb in ["kill --reason x", "status", "orders"] {
+    for verb in [
+        "kill --reason x",
+        "status",
+        "orders",
+        "limits",
+        "breakers",
+        "halt all --reason x",
+        "halt lift all --reason x",
+        "approve 12345678 --reason x",
+    ] {
         let verb = format!("--bus tls://127.0.0.1:1 {verb}");
         let unsaid = portcullis(root.path(), &verb);
         assert_eq!(unsaid.status.code(), Some(2), "{verb}: {}", stderr(&unsaid));

@@ -136,7 +136,7 @@ fn a_new_realm_is_shown_and_nothing_is_wrong_with_it() {
     assert_eq!(value["epochs"][0]["state"], "sealing");
     assert_eq!(value["epochs"][0]["percent"], 0);
     let principals = value["principals"].as_array().unwrap();
-    assert_eq!(principals.len(), 11);
+    assert_eq!(principals.len(), 12);
     for principal in principals {
         let nkey = principal["nkeys"][0]["public"].as_str().unwrap();
         assert!(nkey.starts_with('U') && nkey.len() == 56, "{principal}");

@@ -75,8 +75,9 @@ fn everybody_gets_a_folder_that_only_its_owner_may_open() {
             "{name}"
         );
         assert!(identity.trust.audit.is_some() && identity.trust.risk_guard.is_some());
-        assert_eq!(identity.trust.operators.len(), 1);
-        let signs = ["audit", "operator-dev", "risk-guard"].contains(&name.as_str());
+        assert_eq!(identity.trust.operators.len(), 2);
+        let signers = ["audit", "operator-dev", "operator-second", "risk-guard"];
+        let signs = signers.contains(&name.as_str());
         assert_eq!(identity.signing.is_some(), signs, "{name}");
         let secrets = ["chain", "venue"].map(|secret| identity.secret(secret).is_some());
         let expected = [name.as_str() == "audit", name.as_str() == "signer"];

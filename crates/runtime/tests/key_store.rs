@@ -334,6 +334,7 @@ fn whoever_is_revoked_leaves_every_bundle_and_the_server() {
 fn the_last_operator_is_not_revoked() {
     let (_folder, identities) = made();
     let mut store = Store::open(&identities, None).unwrap();
+    store.revoke(name("operator-second")).unwrap();
     let error = store.revoke(name("operator-dev")).unwrap_err();
     assert!(matches!(error, StoreError::LastOperator(_)), "{error:?}");
     assert!(error.next_step().contains("--emergency"));

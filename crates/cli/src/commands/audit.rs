@@ -113,7 +113,7 @@ pub fn run(audit: &Audit, dir: Option<&Path>, output: &Output) -> Outcome {
 }
 
 /// Where audit keeps its log in a development folder.
-fn log_of(folder: &Folder) -> PathBuf {
+pub fn log_of(folder: &Folder) -> PathBuf {
     folder.state("audit").join("log")
 }
 

@@ -5,14 +5,15 @@
 //! again, byte for byte, until all three have said so.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis_wire::Text;
 use portcullis_wire::messages::Kill as Command;
 use portcullis_wire::subjects::KILL;
 use serde_json::{Map, Value, json};
 
-use crate::exit::{End, Failure, OrFail as _, Outcome};
+use crate::command::{Sent, reason};
+use crate::exit::{End, Failure, Outcome};
 use crate::feed::{AsOperator, Watcher, Where, now};
 use crate::output::{Output, Tone};
 use crate::view::{LATCHES, View};
@@ -44,16 +45,6 @@ pub struct Kill {
 
 /// How long the services may take, and execution to cancel what is open.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often the command is sent again to those who have not answered.
-const AGAIN_EVERY: Duration = Duration::from_millis(500);
-
-fn reason(text: &str) -> Result<Text, String> {
-    if text.trim().is_empty() {
-        return Err("give a reason; it goes on record".to_owned());
-    }
-    Text::new(text).map_err(str::to_owned)
-}
-
 /// What became of a kill command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Answers {
@@ -81,43 +72,16 @@ pub async fn run(kill: &Kill, dir: Option<&Path>, bus: Option<&str>, output: &Ou
             next_step: unreachable.to_owned(),
             ..failure
         })?;
-    let client = watcher.client().clone();
-    let identity = client.identity();
-    let signer = identity.signing.as_ref().ok_or_else(|| {
-        Failure::new(
-            End::Usage,
-            format!("{} has no key to sign with", identity.name),
-            "make the development identities anew: portcullis dev init",
-        )
-    })?;
-    let command = Command {
+    let sent = Sent::send(&watcher, &KILL, unreachable, |identity| Command {
         realm: identity.realm,
         operator: identity.name,
         reason: kill.reason.clone(),
         at: now(),
-    };
-    let signed = signer
-        .sign(&command)
-        .or_fail("sign the command", "report this as a defect")?;
-    let sealed = client
-        .publish(&KILL, None, &signed, None, None)
-        .or_fail("send the kill command", unreachable)?;
-
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let done = watcher
-            .watch_until(AGAIN_EVERY, |view| result(view).is_complete())
-            .await;
-        if done || Instant::now() >= deadline {
-            break;
-        }
-        if !result(&watcher.view).missing.is_empty() {
-            // The same bytes: to those who have it already it is a duplicate.
-            if let Err(cause) = client.send(sealed.clone()) {
-                output.talk(&format!("send it again: {cause}"));
-            }
-        }
-    }
+    })?;
+    let again = |view: &View| !result(view).missing.is_empty();
+    let done = |view: &View| result(view).is_complete();
+    sent.until(&mut watcher, PATIENCE, again, done, output)
+        .await;
     let result = result(&watcher.view);
     report(&result, &kill.reason, output);
     match result.end() {
@@ -305,13 +269,5 @@ mod tests {
             open: Some(0),
         };
         assert_eq!(lines(&whole, &output)[0], "■ STOPPED  3/3 latched");
-    }
-
-    #[test]
-    fn a_reason_is_given_and_fits() {
-        assert!(reason("  ").is_err());
-        assert!(reason("a\nb").is_err());
-        assert!(reason(&"x".repeat(201)).is_err());
-        assert_eq!(reason("drill").unwrap().as_str(), "drill");
     }
 }

@@ -3,7 +3,7 @@
 //! It takes the way of every order: brain sizes it, risk-guard permits it, execution performs it.
 //! What is printed is what those services say themselves.
 
-mod way;
+pub mod way;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use portcullis_domain::{Span, Timestamp};
+use portcullis_domain::Timestamp;
 use portcullis_wire::messages::ExecutionStatus;
 use serde_json::{Value, json};
 
 use crate::exit::{End, Failure, Outcome};
 use crate::feed::{AsOperator, Watcher, Where, now};
-use crate::output::{Output, Table, rfc3339};
+use crate::output::{Output, Table, rfc3339, span_words};
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -112,7 +112,7 @@ fn lines(status: &ExecutionStatus, present: Timestamp, output: &Output) -> Vec<S
                 .map_or_else(|| "0".to_owned(), |filled| filled.to_string()),
             open.limit_price.to_string(),
             open.status.to_string(),
-            age(present.since(open.since)),
+            span_words(present.since(open.since)),
         ]);
     }
     let mut lines = table.lines(output);
@@ -127,15 +127,6 @@ fn lines(status: &ExecutionStatus, present: Timestamp, output: &Output) -> Vec<S
         lines.push(format!("in doubt: {}", status.orders_unknown));
     }
     lines
-}
-
-fn age(span: Span) -> String {
-    let seconds = span.as_millis() / 1_000;
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3_600),
-    }
 }
 
 #[cfg(test)]

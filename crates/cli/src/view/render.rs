@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use portcullis_domain::{KillState, Span, Timestamp, Usd};
 use portcullis_wire::messages::{ExecutionStatus, Position};
 use portcullis_wire::principal::Role;
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive as _;
 use serde_json::{Value, json};
 
-use super::{Totals, View, cause_words};
+use super::{Totals, View, bar, cause_words, percent};
 use crate::output::{Output, Tone, clock_time, rfc3339};
 
 /// The services that hold a latch of the kill switch.
@@ -122,6 +120,9 @@ impl View {
         } else {
             lines.push(format!("{}execution has not spoken yet", head("day")));
         }
+        if let Some(risk) = self.risk_line(now, output) {
+            lines.push(format!("{}{risk}", head("risk")));
+        }
         lines.push(format!("{}{}", head("refusals"), refusals_line(&totals)));
         lines.push(format!("{}{}", head("audit"), self.audit_line(now, output)));
         lines.push(format!(
@@ -174,6 +175,9 @@ impl View {
             let sums = format!("{} of {}", money(status.loss), money(status.loss_max));
             parts.push(format!("loss {sums}"));
         }
+        if let Some(risk) = self.risk_line(now, &plain) {
+            parts.push(format!("risk {risk}"));
+        }
         parts.push(format!("audit {}", self.audit_line(now, &plain)));
         let down: Vec<_> = processes
             .iter()
@@ -216,6 +220,7 @@ impl View {
                 "loss": status.loss,
                 "loss_max": status.loss_max,
             })),
+            "risk": self.risk_json(),
             "proposals": totals.proposals,
             "permits": totals.permits,
             "orders": totals.orders,
@@ -345,15 +350,6 @@ fn money(amount: Usd) -> String {
     format!("{:.2}", amount.get().round_dp(2))
 }
 
-/// How much of the hard limit is used up, in whole percent, rounded down.
-fn percent_of(loss: Usd, loss_max: Usd) -> Option<u64> {
-    let hundredfold = loss
-        .get()
-        .max(Decimal::ZERO)
-        .checked_mul(Decimal::ONE_HUNDRED)?;
-    hundredfold.checked_div(loss_max.get())?.trunc().to_u64()
-}
-
 fn day_line(status: &ExecutionStatus, output: &Output) -> String {
     let (word, amount) = if status.loss.is_negative() {
         ("gain", status.loss.negated())
@@ -361,19 +357,10 @@ fn day_line(status: &ExecutionStatus, output: &Output) -> String {
         ("loss", status.loss)
     };
     let limit = money(status.loss_max);
-    let Some(percent) = percent_of(status.loss, status.loss_max) else {
+    let Some(percent) = percent(status.loss.get(), status.loss_max.get()) else {
         return format!("{word} {} USD, hard limit {limit}", money(amount));
     };
-    let full = (percent.min(100) * BAR_WIDTH).div_ceil(100);
-    let bar: String = (0..BAR_WIDTH)
-        .map(|at| if at < full { '#' } else { '.' })
-        .collect();
-    let tone = match percent {
-        0..50 => Tone::Good,
-        50..80 => Tone::Attention,
-        80.. => Tone::Bad,
-    };
-    let bar = output.paint(tone, &format!("[{bar}] {percent} %"));
+    let bar = bar(percent, BAR_WIDTH, output);
     format!("{word} {} USD, hard limit {limit}  {bar}", money(amount))
 }
 
@@ -396,7 +383,7 @@ fn positions_line(positions: &[Position]) -> String {
 }
 
 /// A length of time for people: `0.3 s`, `42 s`.
-fn seconds(span: Span) -> String {
+pub(super) fn seconds(span: Span) -> String {
     let millis = span.as_millis();
     if millis < 10_000 {
         format!("{}.{} s", millis / 1_000, millis / 100 % 10)

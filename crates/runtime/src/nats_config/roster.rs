@@ -154,7 +154,8 @@ fn unique<const N: usize>(what: &'static str, ordered: &[Label<N>]) -> Result<()
     }
 }
 
-/// The roster of a developer's machine: two strategies, one operator, two instruments.
+/// The roster of a developer's machine: two strategies, two operators so that one can approve what the
+/// other asks for, two instruments.
 #[must_use]
 pub fn development_roster() -> Roster {
     fn label<const N: usize>(text: &str) -> Label<N> {
@@ -163,7 +164,7 @@ pub fn development_roster() -> Roster {
     Roster {
         realm: label("dev"),
         strategies: vec![label("sample"), label("trader")],
-        operators: vec![label("dev")],
+        operators: vec![label("dev"), label("second")],
         symbols: vec![label("BTCUSDT"), label("XRPUSDT")],
     }
 }

@@ -56,8 +56,8 @@ pub struct Init {
 const REALM: &str = "dev";
 /// The strategies: the one that trades by itself, and the one that a person trades as.
 pub const STRATEGIES: [&str; 2] = ["sample", "trader"];
-/// The person.
-pub const OPERATOR: &str = "dev";
+/// The person, and a second one to approve what the first one asks for.
+pub const OPERATORS: [&str; 2] = ["dev", "second"];
 /// How old the keys of a local stack may become: 30 days.
 const EPOCH_LIFE: Span = Span::from_secs(30 * 86_400);
 /// The account at the simulated exchange, and what it begins with, in USDT.
@@ -250,7 +250,7 @@ fn local_roster(symbols: Vec<Symbol>) -> Result<Roster, Failure> {
     let realm = realm.or_fail("name the realm", "report this as a defect")?;
     let texts =
         |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
-    roster_for(realm, &texts(&STRATEGIES), &texts(&[OPERATOR]), symbols)
+    roster_for(realm, &texts(&STRATEGIES), &texts(&OPERATORS), symbols)
 }
 
 /// A roster of these strategies and operators.

@@ -7,11 +7,11 @@ use portcullis_runtime::identity::store::{Changed, Facts, Rotation, Store, Store
 use portcullis_wire::principal::Role;
 use serde_json::json;
 
-use super::confirm::confirm;
 use super::effect::LocalStack;
 use super::report::{epoch_words, key_step, left_words, names, next_step, say_how, say_next};
 use super::server;
 use crate::commands::dev::Step;
+use crate::confirm::confirm;
 use crate::exit::{End, Failure, OrFail as _, Outcome};
 use crate::feed::{any_operator, now};
 use crate::folder::Folder;

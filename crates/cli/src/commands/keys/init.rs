@@ -49,7 +49,7 @@ pub struct Init {
     /// A strategy; may be given several times [default: sample and trader]
     #[arg(long = "strategy", value_name = "NAME", value_parser = strategy)]
     strategies: Vec<StrategyId>,
-    /// An operator; may be given several times [default: dev]
+    /// An operator; may be given several times [default: dev and second]
     #[arg(long = "operator", value_name = "NAME", value_parser = operator)]
     operators: Vec<OperatorId>,
     /// What the bus's host is called, by name or address; may be given several times
@@ -161,7 +161,7 @@ fn roster(init: &Init, config: &Path) -> Result<Roster, Failure> {
     dev::init::roster_for(
         init.realm,
         &or_default(&texts(&strategies), &dev::init::STRATEGIES),
-        &or_default(&texts(&operators), &[dev::init::OPERATOR]),
+        &or_default(&texts(&operators), &dev::init::OPERATORS),
         dev::init::symbols(config)?,
     )
 }

@@ -9,7 +9,6 @@
 //! Nothing here prints a key: what is shown comes from public facts and from names.
 
 mod change;
-mod confirm;
 mod doctor;
 mod effect;
 mod init;

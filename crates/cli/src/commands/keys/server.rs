@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(symbols_in(&text), development_roster().symbols());
         assert_eq!(is_current(&folder, &text), Some(true));
         // Everybody of the roster, the provisioner and the monitor, each once.
-        assert_eq!(admitted(&text).count(), 11);
+        assert_eq!(admitted(&text).count(), 12);
         assert!(write_again(&folder).unwrap());
         assert_eq!(read(&folder).unwrap(), text);
     }
