@@ -13,7 +13,7 @@ use portcullis_domain::{Price, Quantity, Side, StrategyId, Symbol, TimeInForce, 
 use portcullis_runtime::{Client, Raw};
 use portcullis_wire::messages::{Proposal, Size};
 use portcullis_wire::order_id;
-use portcullis_wire::principal::Strategy;
+use portcullis_wire::principal::{Role, Strategy};
 use portcullis_wire::subjects::{DECISION, FILL, PROPOSAL, REPORT, VERDICT};
 use serde_json::{Value, json};
 
@@ -262,6 +262,9 @@ fn finish(way: &Way, until_over: bool, seconds: u64, output: &Output) -> Outcome
             let text = format!("refused by {by}: {reason}{colon}{detail}");
             output.line(&output.paint(Tone::Bad, &text));
             output.line(&format!("next step: {}", advice::next_step(reason)));
+            if by == Role::RiskGuard.name() {
+                output.line(&format!("rule by rule: portcullis explain {}", way.order()));
+            }
             // The JSON object says it all; nothing failed.
             Ok(End::Denied)
         }

@@ -130,7 +130,7 @@ impl Post {
                     action_words(&action),
                 ),
                 "see what is in force before you command it again: portcullis breakers, \
-                 portcullis limits",
+                 portcullis limits. To stop everything in any case: portcullis kill",
             )),
         }
     }

@@ -121,7 +121,10 @@ const fn of_role(role: Role) -> &'static str {
             "show false books and trades; collars around them and the venue itself bound the harm"
         }
         Role::Strategy => "propose orders within this strategy's budget, and read its own reports",
-        Role::Operator => "stop everything, and read every fact, position and order",
+        Role::Operator => {
+            "stop everything, halt and tighten alone, loosen what another operator approves, and read \
+             every fact, position and order"
+        }
     }
 }
 
