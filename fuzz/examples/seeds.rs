@@ -182,7 +182,10 @@ fn records() -> Vec<Vec<u8>> {
             timestamp_ms: 1_790_000_000_000,
         },
         Record::InDoubt { order: id, at: NOW },
-        Record::Equity { equity: Usd::ZERO },
+        Record::Equity {
+            equity: Usd::ZERO,
+            strategies: None,
+        },
     ];
     let encoded = records
         .iter()

@@ -8,14 +8,14 @@ use libfuzzer_sys::fuzz_target;
 use portcullis_domain::{Book, Fill, Order, PrincipalName, Timestamp};
 use portcullis_fuzz::frame_in_full;
 use portcullis_wire::messages::{
-    Checkpoint, Decision, ExecutionReport, ExecutionStatus, Heartbeat, Kill, Message, Notice,
-    Permit, PermitTaken, Proposal, Receipt, ServiceStatus, SignRequest, SignResponse,
-    SignatureRecord, Trade, Verdict,
+    Checkpoint, Closes, Decision, ExecutionReport, ExecutionStatus, Heartbeat, Kill, Message,
+    Notice, Permit, PermitTaken, Proposal, Receipt, RiskCommand, RiskStatus, ServiceStatus,
+    SignRequest, SignResponse, SignatureRecord, Trade, Verdict,
 };
 use portcullis_wire::principal::Principal;
 use portcullis_wire::subjects::{
-    BOOK, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, PROPOSAL, RECEIPT, REPORT, SIGN,
-    SIGNATURE, Protection, Subject,
+    BOOK, CLOSES, EXECUTION_STATUS, HEARTBEAT, KILL, ORDER, PERMIT, PROPOSAL, Protection, RECEIPT,
+    REPORT, RISK_COMMAND, SIGN, SIGNATURE, Subject, VERDICT,
 };
 use portcullis_wire::{
     Epoch, EpochRoot, Frame, KeyId, KeyRing, Link, Realm, Signed, Verifier, codec, inspect,
@@ -38,7 +38,8 @@ macro_rules! every_kind {
 fn bodies(bytes: &[u8]) {
     every_kind!(bytes; Proposal, Order, Permit, SignRequest, SignResponse, Signed<Receipt>,
         Signed<Kill>, Heartbeat, Decision, Verdict, PermitTaken, ExecutionReport, Fill,
-        SignatureRecord, Notice, ExecutionStatus, ServiceStatus, Signed<Checkpoint>, Book, Trade);
+        SignatureRecord, Notice, ExecutionStatus, ServiceStatus, Signed<Checkpoint>, Book, Trade,
+        Closes, RiskStatus, Signed<RiskCommand>);
 }
 
 fn realm() -> Realm {
@@ -139,5 +140,14 @@ fuzz_target!(|bytes: &[u8]| {
         &subject,
     );
     opened(&KILL, "operator-dev", "execution", &frame, &subject);
+    opened(
+        &RISK_COMMAND,
+        "operator-dev",
+        "risk-guard",
+        &frame,
+        &subject,
+    );
+    opened(&VERDICT, "risk-guard", "brain", &frame, &subject);
     opened(&BOOK, "market-data", "brain", &frame, &subject);
+    opened(&CLOSES, "market-data", "risk-guard", &frame, &subject);
 });
