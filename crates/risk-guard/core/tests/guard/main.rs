@@ -10,3 +10,4 @@ mod judgement;
 mod permits;
 mod properties;
 mod scene;
+mod two_persons;
