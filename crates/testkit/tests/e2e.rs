@@ -32,7 +32,10 @@ use crate::load::Load;
 
 const PROPOSALS: u64 = 1_000;
 
-fn start(folder: &Path) -> Stack {
+/// Copies the settings into a folder, with replacements.
+type Settings = fn(&Path, &[(&str, &str, &str)]) -> PathBuf;
+
+fn start(folder: &Path, settings: Settings) -> Stack {
     let recording = feed::recording(folder);
     let feed = format!("--feed=replay:{}", recording.display());
     let arguments = [
@@ -65,7 +68,7 @@ fn start(folder: &Path) -> Stack {
     let rates = rates
         .each_ref()
         .map(|(file, from, to)| (*file, from.as_str(), to.as_str()));
-    Stack::start(&support::settings(folder, &rates), &arguments)
+    Stack::start(&settings(folder, &rates), &arguments)
 }
 
 type Fills = BTreeMap<String, (String, String, String, String, String)>;
@@ -203,7 +206,7 @@ fn assert_all_agree(stack: &Stack, what: &str) {
 #[test]
 fn a_thousand_proposals_and_three_accounts_of_them_agree() {
     let folder = TempDir::new().unwrap();
-    let mut stack = start(folder.path());
+    let mut stack = start(folder.path(), support::settings);
     let identity = stack.folder().join("identity/strategy-sample");
     let sent = Load::start(&identity, &stack.bus(), PROPOSALS, 100).finish();
     assert_eq!(sent, PROPOSALS);
@@ -216,7 +219,7 @@ fn a_thousand_proposals_and_three_accounts_of_them_agree() {
 #[test]
 fn every_process_is_killed_in_turn_under_load_and_the_accounts_still_agree() {
     let folder = TempDir::new().unwrap();
-    let mut stack = start(folder.path());
+    let mut stack = start(folder.path(), support::settings_with_slow_breakers);
     let identity = stack.folder().join("identity/strategy-sample");
     let load = Load::start(&identity, &stack.bus(), PROPOSALS, 20);
     let parts = [

@@ -25,6 +25,7 @@ use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{Row, Subject};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use super::{Bus, BusError};
 use crate::Clock;
@@ -167,7 +168,12 @@ impl Entrance {
         let subject = self.heard.clone();
         metrics::counter!("portcullis_bus_dropped_total", "subject" => subject).increment(1);
         self.lost = self.lost.saturating_add(1);
-        if !is_command(&self.subject) {
+        self.tell(warn);
+    }
+
+    /// Says how many commands were lost since it was last said, if that is long enough ago.
+    fn tell(&mut self, warn: &Warn) {
+        if self.lost == 0 || !is_command(&self.subject) {
             return;
         }
         let recently = |at: Instant| at.elapsed() < WARNING_INTERVAL;
@@ -269,7 +275,20 @@ async fn sort<S>(mut streams: SelectAll<S>, clock: Clock, mut entrances: Vec<Ent
 where
     S: futures_util::Stream<Item = (usize, async_nats::Message)> + Unpin,
 {
-    while let Some((place, message)) = streams.next().await {
+    // What is lost within a second of a warning is told after it, although nothing more may be lost.
+    let mut untold = tokio::time::interval(WARNING_INTERVAL);
+    untold.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let arrived = tokio::select! {
+            arrived = streams.next() => arrived,
+            _ = untold.tick() => {
+                entrances.iter_mut().for_each(|entrance| entrance.tell(&warn));
+                continue;
+            }
+        };
+        let Some((place, message)) = arrived else {
+            return;
+        };
         let Some(entrance) = entrances.get_mut(place) else {
             return;
         };
@@ -326,6 +345,38 @@ mod tests {
         }));
         assert!(entrance.admit(raw()).is_ok());
         assert!(entrance.admit(raw()).is_err());
+    }
+
+    #[test]
+    fn every_lost_command_is_counted_in_some_warning() {
+        let (queue, _lane) = mpsc::channel(1);
+        let mut entrance = Entrance {
+            row: PROPOSAL.row,
+            subject: "cmd.brain.propose.a".into(),
+            heard: "cmd.brain.propose.a".into(),
+            queue,
+            bytes: Arc::new(AtomicUsize::new(0)),
+            lost: 0,
+            warned_at: None,
+        };
+        let (sender, said) = std::sync::mpsc::channel();
+        let warn: Warn = Box::new(move |notice| {
+            let Notice::Warning { detail } = notice else {
+                return;
+            };
+            let _ = sender.send(detail.as_str().to_owned());
+        });
+        (0..1_000).for_each(|_| entrance.lose(&warn));
+        entrance.tell(&warn);
+        entrance.warned_at = None;
+        entrance.tell(&warn);
+        entrance.tell(&warn);
+        let said: Vec<String> = said.try_iter().collect();
+        let numbers: Vec<&str> = said
+            .iter()
+            .filter_map(|text| text.split(' ').next())
+            .collect();
+        assert_eq!(numbers, ["1", "999"]);
     }
 
     #[test]

@@ -13,19 +13,20 @@ use portcullis_domain::{Fill, Hash};
 use tempfile::TempDir;
 
 use crate::load::Load;
-use crate::support::{Setup, Stack, binaries, settings, wait_for};
+use crate::support::{Setup, Stack, binaries, settings_with_slow_breakers, wait_for};
 use crate::{executed, placed};
 
-/// Room for two steps of execution's journal, or for some segments of audit's log.
-const DISK: &str = "size=12m,mode=0700";
+/// Room for some segments of audit's log, and for two steps of execution's journal.
+const DISKS: &str = "audit=48m execution=12m";
 /// Moves what the services have onto small disks and becomes the command that follows. The disks are
 /// seen by this process and its children only, and are gone with the last of them.
 const ON_SMALL_DISKS: &str = r#"
 set -e
-state=$1; options=$2; shift 2
-for service in audit execution; do
+state=$1; disks=$2; shift 2
+for disk in $disks; do
+    service=${disk%%=*}
     cp -a "$state/$service" "$state/$service.before"
-    mount -t tmpfs -o "$options" none "$state/$service"
+    mount -t tmpfs -o "size=${disk#*=},mode=0700" none "$state/$service"
     cp -a "$state/$service.before/." "$state/$service/"
 done
 exec "$@"
@@ -63,7 +64,7 @@ fn on_small_disks(folder: &Path, config: &Path) -> Vec<OsString> {
     assert!(init.status.success(), "{init:?}");
     let mut line = unshare();
     line.extend(["sh", "-c", ON_SMALL_DISKS, "sh"].map(OsString::from));
-    line.extend([made.join("state").into(), DISK.into()]);
+    line.extend([made.join("state").into(), DISKS.into()]);
     line
 }
 
@@ -102,7 +103,7 @@ fn a_full_disk_stops_trading_and_loses_nothing() {
     let orders_max = "orders_per_second_max = ";
     let (from, to) = (format!("{proposals_max}50"), format!("{proposals_max}500"));
     let (slow, fast) = (format!("{orders_max}100"), format!("{orders_max}500"));
-    let config = settings(
+    let config = settings_with_slow_breakers(
         folder.path(),
         &[
             ("brain.toml", &from, &to),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use portcullis_domain::{Side, Symbol, TimeInForce};
+use portcullis_domain::{Bps, Price, Side, Symbol, TimeInForce};
 use portcullis_runtime::Client;
 use portcullis_wire::messages::{Proposal, Size};
 use portcullis_wire::principal::Strategy;
@@ -19,8 +19,10 @@ pub struct Load {
 }
 
 impl Load {
-    /// Proposes `count` orders, `per_second` at most, alternating sides so that the position stays
-    /// small; every eighth rests in the book.
+    /// Proposes `count` orders, `per_second` at most: sixteen to buy, sixteen to sell, so that the
+    /// position stays small and orders under way seldom meet. Two of 128 rest in the book, one on each
+    /// side, so far from the market that no other order of the load meets them, and so few that they
+    /// leave room in the budget.
     pub fn start(identity: &Path, bus: &str, count: u64, per_second: u64) -> Self {
         let (identity, bus) = (identity.to_owned(), bus.to_owned());
         let sent = Arc::new(AtomicU64::new(0));
@@ -76,14 +78,13 @@ async fn propose(
             _ = turns.tick() => {
                 let Some((ask, bid)) = best else { continue };
                 let number = counter.load(Ordering::Relaxed);
-                let side = if number.is_multiple_of(2) { Side::Buy } else { Side::Sell };
-                let rests = number % 8 >= 6;
+                let side = if (number / 16).is_multiple_of(2) { Side::Buy } else { Side::Sell };
+                let rests = matches!(number % 128, 15 | 127);
                 let proposal = Proposal {
                     symbol,
                     side,
                     size: Size::Quantity((5 + number % 7).to_string().parse().expect("a number")),
-                    // A resting order joins its own side; the others take.
-                    limit_price: rests.then_some(if side == Side::Buy { bid } else { ask }),
+                    limit_price: rests.then(|| resting_price(side, bid, ask)),
                     time_in_force: if rests {
                         TimeInForce::GoodTillCancel
                     } else {
@@ -102,4 +103,14 @@ async fn propose(
     let _ = client.flush().await;
     client.close().await;
     counter.load(Ordering::Relaxed)
+}
+
+/// 1.5 % away from the market: the others go 1 % at most beyond it.
+fn resting_price(side: Side, bid: Price, ask: Price) -> Price {
+    let away = Bps::new(150).expect("a share");
+    let price = match side {
+        Side::Buy => bid.lowered(away),
+        Side::Sell => ask.raised(away),
+    };
+    price.expect("a price")
 }

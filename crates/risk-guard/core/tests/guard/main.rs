@@ -14,3 +14,4 @@ mod permits;
 mod properties;
 mod replay;
 mod scene;
+mod two_persons;
