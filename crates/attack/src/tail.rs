@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use audit::verify::{OwnedEntry, read_unsealed};
 use audit_core::{Entry, HASHES_LENGTH, Kind, RECORD_HEAD_LENGTH, RECORD_LENGTH_MAX};
-use portcullis_domain::{Hash, Order, OrderId};
+use portcullis_domain::{Hash, Order, OrderId, Price, Side};
 use portcullis_wire::messages::{Outcome, Permit, PermitTaken, Verdict};
 use portcullis_wire::subjects::{PERMIT_TAKEN, VERDICT};
 
@@ -19,7 +19,29 @@ pub struct Tail {
     file: Option<(PathBuf, File)>,
     offset: u64,
     entries: Vec<Arc<OwnedEntry>>,
-    permits: BTreeMap<OrderId, Order>,
+    permits: BTreeMap<OrderId, Permitted>,
+}
+
+/// What a fact says was permitted.
+#[derive(Clone, Debug)]
+pub struct Permitted {
+    /// The order; where execution took the permit, at the permit's worst price.
+    pub order: Order,
+    /// Whether execution took the permit. Risk-guard's verdict alone does not say its worst price.
+    pub is_taken: bool,
+}
+
+impl Permitted {
+    /// Whether an order at this price is what was permitted.
+    #[must_use]
+    pub fn allows(&self, price: Price) -> bool {
+        let limit = self.order.limit_price;
+        match self.order.side {
+            _ if self.is_taken => price == limit,
+            Side::Buy => price <= limit,
+            Side::Sell => price >= limit,
+        }
+    }
 }
 
 impl Tail {
@@ -55,7 +77,7 @@ impl Tail {
 
     /// Every order that audit has a permit for.
     #[must_use]
-    pub const fn permits(&self) -> &BTreeMap<OrderId, Order> {
+    pub const fn permits(&self) -> &BTreeMap<OrderId, Permitted> {
         &self.permits
     }
 
@@ -80,9 +102,13 @@ impl Tail {
 
     fn take(&mut self, entry: &Entry<'_>) {
         if entry.kind == Kind::Fact
-            && let Some(order) = permitted_by(entry)
+            && let Some(permitted) = permitted_by(entry)
         {
-            self.permits.insert(order.id, order);
+            let known = self.permits.entry(permitted.order.id);
+            let known = known.or_insert_with(|| permitted.clone());
+            if permitted.is_taken {
+                *known = permitted;
+            }
         }
         self.entries.push(Arc::new(OwnedEntry {
             index: entry.index,
@@ -152,9 +178,11 @@ fn is_segment(path: &std::path::Path) -> bool {
 
 /// The order that a fact says was permitted: risk-guard with its verdict, or execution with the permit
 /// that it took.
-fn permitted_by(fact: &Entry<'_>) -> Option<Order> {
+fn permitted_by(fact: &Entry<'_>) -> Option<Permitted> {
     if fact.subject == PERMIT_TAKEN.row.pattern {
-        return permitted(fact.content);
+        let order = permitted(fact.content)?;
+        let is_taken = true;
+        return Some(Permitted { order, is_taken });
     }
     if !VERDICT.row.matches(fact.subject) {
         return None;
@@ -162,14 +190,16 @@ fn permitted_by(fact: &Entry<'_>) -> Option<Order> {
     let (_, verdict) = read_unsealed::<Verdict>(fact.content).ok()?;
     let passed = verdict.outcome == Outcome::Passed;
     let order = passed.then_some(verdict.order_frame)?;
-    Some(read_unsealed::<Order>(&order).ok()?.1)
+    let (_, order) = read_unsealed::<Order>(&order).ok()?;
+    let is_taken = false;
+    Some(Permitted { order, is_taken })
 }
 
-/// The order inside the permit inside execution's fact that it took it.
+/// The order inside the permit inside execution's fact that it took it, at the permit's worst price.
 #[must_use]
 pub fn permitted(fact: &[u8]) -> Option<Order> {
     let (_, taken) = read_unsealed::<PermitTaken>(fact).ok()?;
     let (_, permit) = read_unsealed::<Permit>(&taken.permit).ok()?;
     let (_, order) = read_unsealed::<Order>(&permit.order).ok()?;
-    Some(order)
+    permit.tighten(&order).ok()
 }

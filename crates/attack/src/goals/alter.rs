@@ -272,7 +272,10 @@ pub fn fresh_permit(scene: &mut Scene<'_>) -> Result<(Order, Vec<u8>)> {
     scene.took("execution");
     let id = scene.stage.propose(Side::Buy, "10")?;
     let found = scene.thief.hear(Duration::from_secs(5), |heard| {
-        let order = read_unsealed::<Order>(&in_permit(&heard.bytes)?).ok()?.1;
+        let (_, permit) = read_unsealed::<Permit>(&heard.bytes).ok()?;
+        let order = read_unsealed::<Order>(&permit.order).ok()?.1;
+        // At risk-guard's worst price: the signer signs no other.
+        let order = permit.tighten(&order).ok()?;
         (heard.subject == subject && order.id == id).then(|| (order, heard.bytes.clone()))
     })?;
     found.context("a permit")

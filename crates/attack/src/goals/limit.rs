@@ -13,6 +13,8 @@ use crate::stage::proposal;
 
 /// Above every limit that there is.
 const LARGE: &str = "2500000";
+/// As many units as an order may have, and worth more than it may be.
+const WORTH_TOO_MUCH: &str = "20000";
 
 pub fn attempt(scene: &mut Scene<'_>) -> Result<Outcome> {
     let order = forged_order(scene.stage, LARGE)?;
@@ -44,12 +46,18 @@ fn beyond_the_budget(scene: &mut Scene<'_>) -> Result<Refused> {
 fn beyond_risk_guard(scene: &mut Scene<'_>) -> Result<Vec<Refused>> {
     let mut refused = Vec::new();
     let large = made_up_order(scene.stage, LARGE)?;
+    let worth = made_up_order(scene.stage, WORTH_TOO_MUCH)?;
     let mut dear = made_up_order(scene.stage, "10")?;
     dear.limit_price = tick(dear.limit_price.raised(Bps::new(500)?)?)?;
     let ways = [
         (
-            "order above the largest order",
+            "order more units than the largest order has",
             large,
+            Reason::OrderQuantity,
+        ),
+        (
+            "order above the value of the largest order",
+            worth,
             Reason::OrderNotional,
         ),
         ("order beyond the price collar", dear, Reason::PriceCollar),

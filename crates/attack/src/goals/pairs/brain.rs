@@ -83,7 +83,7 @@ pub(super) fn beyond_a_budget(team: &mut Team<'_>) -> Result<Outcome> {
 
 /// One rule of risk-guard after the other, each broken by an order of brain's own.
 fn beyond_risk_guard(team: &mut Team<'_>) -> Result<Vec<Refused>> {
-    let ways: [(&str, Change, Reason); 7] = [
+    let ways: [(&str, Change, Reason); 8] = [
         (
             "order an instrument that is not listed",
             |order| {
@@ -109,9 +109,17 @@ fn beyond_risk_guard(team: &mut Team<'_>) -> Result<Vec<Refused>> {
             Reason::PriceCollar,
         ),
         (
-            "order above the largest order",
+            "order more units than the largest order has",
             |order| {
-                order.quantity = "2000000".parse()?;
+                order.quantity = "20001".parse()?;
+                Ok(())
+            },
+            Reason::OrderQuantity,
+        ),
+        (
+            "order above the value of the largest order",
+            |order| {
+                order.quantity = "20000".parse()?;
                 Ok(())
             },
             Reason::OrderNotional,
@@ -174,9 +182,10 @@ fn beyond_risk_guard(team: &mut Team<'_>) -> Result<Vec<Refused>> {
 
     // 25,000 in all, 5,000 an order: at the middle of the book nothing fills, but while they are on
     // their way they count.
+    // No two are the same: that would be a mistake of brain's.
     let mut many = Vec::new();
-    for _ in 0..7 {
-        many.push(order_worth(team.stage, "4900")?);
+    for usd in ["4900", "4890", "4880", "4870", "4860", "4850", "4840"] {
+        many.push(order_worth(team.stage, usd)?);
     }
     let mark = team.stage.mark()?;
     for one in &mut many {
@@ -209,11 +218,13 @@ pub(super) fn faster_than_allowed(team: &mut Team<'_>) -> Result<Outcome> {
     let template = made_up_order(team.stage, "20")?;
     let mut last = template.id;
     let mark = team.stage.mark()?;
-    for _ in 0..130 {
+    for number in 0..130 {
         last = OrderId(portcullis_runtime::envelope_id()?.0);
         let one = Order {
             id: last,
             created_at: now(),
+            // The same again within milliseconds would be refused as that.
+            quantity: (20 + number).to_string().parse()?,
             ..template.clone()
         };
         order(team, &one)?;
