@@ -45,6 +45,12 @@ impl<K: Copy + Ord> Recent<K> {
         self.seen.contains(id)
     }
 
+    /// Whether another id can be remembered, once what is old enough is forgotten.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.seen.len() < self.capacity
+    }
+
     /// Forgets what is old enough.
     pub fn forget(&mut self, now: Timestamp) {
         while let Some((at, id)) = self.order.front() {

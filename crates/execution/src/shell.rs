@@ -134,6 +134,8 @@ impl Shell {
             journal,
             records,
             lost,
+            // What was cut off was never acknowledged; the venue's account tells the rest.
+            torn: _,
         } = Journal::keep(state, "journal", &latch)?;
         let history = History::read(&records).map_err(ShellError::History)?;
         drop(records);

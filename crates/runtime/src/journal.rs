@@ -127,6 +127,8 @@ pub struct Kept {
     pub records: Vec<Vec<u8>>,
     /// Whether one was there before and is gone: the kill switch is latched then.
     pub lost: bool,
+    /// How many bytes of a torn tail were cut off.
+    pub torn: u64,
 }
 
 /// A journal that is open for appending. Dropping it writes what is still waiting.
@@ -143,6 +145,11 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]; the file is left as it was, except for a torn tail.
     pub fn open(path: &Path) -> Result<(Self, Vec<Vec<u8>>), JournalError> {
+        let (journal, records, _) = Self::open_torn(path)?;
+        Ok((journal, records))
+    }
+
+    fn open_torn(path: &Path) -> Result<(Self, Vec<Vec<u8>>, u64), JournalError> {
         let open_error = |cause| JournalError::Open {
             path: path.into(),
             cause: Arc::new(cause),
@@ -181,6 +188,7 @@ impl Journal {
                 thread: Some(thread),
             },
             records,
+            torn,
         ))
     }
 
@@ -202,11 +210,12 @@ impl Journal {
                     cause: Arc::new(cause),
                 })?;
         }
-        let (journal, records) = Self::open(&path)?;
+        let (journal, records, torn) = Self::open_torn(&path)?;
         Ok(Kept {
             journal,
             records,
             lost,
+            torn,
         })
     }
 

@@ -90,7 +90,8 @@ impl World {
         for record in &self.guard_disk.entries {
             guard.restore(record);
         }
-        guard.restored(started_at, true);
+        let anew = guard.restored(started_at, true);
+        self.guard_keeps(anew, true);
         self.guard = Some(guard);
         self.notice_of(
             Who::Guard,

@@ -93,12 +93,12 @@ pub fn breakers() -> BreakersPolicy {
     }
 }
 
-/// Circuit breakers that take ten thousand failures to trip.
+/// Circuit breakers that take a thousand failures within a second to trip.
 #[must_use]
 pub fn deaf_breakers() -> BreakersPolicy {
     let deaf = BreakerPolicy {
-        failures: 10_000,
-        window_s: 60,
+        failures: 1_000,
+        window_s: 1,
         consecutive: None,
         percent: None,
         recovery_s: 60,

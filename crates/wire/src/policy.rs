@@ -30,7 +30,7 @@ const SAME_ORDER_MS_MAX: u64 = 60_000;
 const FAT_FINGER_MAX: u32 = 1_000_000;
 
 /// The most failures that a breaker may wait for: so many times are kept of each.
-const BREAKER_FAILURES_MAX: u64 = 10_000;
+const BREAKER_FAILURES_MAX: u64 = 1_000;
 /// The longest window and the longest recovery of a breaker, in seconds: a day.
 const BREAKER_SECONDS_MAX: u64 = 86_400;
 

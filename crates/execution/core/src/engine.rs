@@ -2,9 +2,11 @@
 
 use alloc::vec::Vec;
 
-use portcullis_domain::{Hash, KillState, OrderId, Span, Timestamp, Usd};
+use portcullis_domain::{Exposure, Hash, KillState, OrderId, Span, Timestamp, Usd};
 use portcullis_wire::agreement::Agreement;
-use portcullis_wire::messages::{ExecutionStatus, Heartbeat, OpenOrder};
+use portcullis_wire::messages::{
+    ExecutionStatus, Heartbeat, OpenOrder, StrategyExposure, StrategyLoss,
+};
 use portcullis_wire::principal::Role;
 
 use crate::hard_limits::daily_loss_max;
@@ -226,16 +228,33 @@ impl Execution {
             loss_max: daily_loss_max(self.settings.daily_loss_max),
             equity: self.ledger.equity(),
             drawdown: self.ledger.drawdown().map_err(|_| Fault::Overflow)?,
-            losses: self.ledger.losses().map_err(|_| Fault::Overflow)?,
+            losses: self.losses()?,
             network: requests.network,
             signer: requests.signer,
-            exposures: self.ledger.exposures(),
+            exposures: self.exposures(),
             positions: self.ledger.positions(),
             orders: listed.map(open_order).collect(),
             orders_open: self.orders.live_count(),
             orders_unknown: self.orders.doubtful_count(),
             fills: self.ledger.fills(),
         })
+    }
+}
+
+impl Execution {
+    /// Rows that say something: without a row nothing is held or open, and the account must fit a
+    /// frame however many strategies ever traded.
+    fn exposures(&self) -> Vec<StrategyExposure> {
+        let mut rows = self.ledger.exposures();
+        rows.retain(|row| row.position != Exposure::FLAT || row.orders_open > 0);
+        rows
+    }
+
+    /// The day's losses and gains; who is not named has neither.
+    fn losses(&self) -> Result<Vec<StrategyLoss>, Fault> {
+        let mut losses = self.ledger.losses().map_err(|_| Fault::Overflow)?;
+        losses.retain(|row| row.loss != Usd::ZERO);
+        Ok(losses)
     }
 }
 

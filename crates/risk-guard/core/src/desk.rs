@@ -116,13 +116,21 @@ impl RiskGuard {
         if now.since(command.at) > AGE_MAX || command.at.since(now) > SKEW_MAX {
             return Err("it was signed too long ago, or a clock is wrong; sign it anew".into());
         }
-        let remembered = self.desk.answered.remember(digest, now);
-        remembered.map_err(|_| "too many commands at once; wait two minutes".to_string())?;
         let because = format!("{} ({})", words(&command.action), command.reason);
-        if let RiskAction::Approve { digest } = command.action {
-            return self.approve(now, digest, command, effects);
+        if let RiskAction::Approve {
+            digest: approved, ..
+        } = command.action
+        {
+            self.count_once(now, digest, command)?;
+            return self.approve(now, approved, command, effects);
         }
-        match self.need(now, &command.action)? {
+        let need = self.need(now, &command.action)?;
+        // The safe direction is safe however often it is said, and no memory keeps it waiting.
+        if matches!(need, Need::TwoPersons) || matches!(command.action, RiskAction::Release { .. })
+        {
+            self.count_once(now, digest, command)?;
+        }
+        match need {
             Need::OnePerson => {
                 self.perform(now, command, effects)?;
                 Ok((CommandOutcome::Done, because))
@@ -140,6 +148,20 @@ impl RiskGuard {
                 Ok((CommandOutcome::AwaitsApproval, because))
             }
         }
+    }
+
+    /// The risky direction counts once: what was signed before this start may have counted then.
+    fn count_once(
+        &mut self,
+        now: Timestamp,
+        digest: Hash,
+        command: &RiskCommand,
+    ) -> Result<(), String> {
+        if command.at < self.started_at {
+            return Err("it was signed before risk-guard started; sign it anew".into());
+        }
+        let remembered = self.desk.answered.remember(digest, now);
+        remembered.map_err(|_| "too many commands at once; wait two minutes".to_string())
     }
 
     fn approve(
@@ -188,7 +210,8 @@ impl RiskGuard {
                 if until.is_some_and(|until| until <= now) {
                     return Err("its end lies in the past".into());
                 }
-                if !self.halts.has(*scope) && self.halts.is_full() {
+                let is_new = !self.halts.has(*scope) && *scope != Scope::All;
+                if is_new && self.halts.is_full() {
                     return Err("there are as many halts as there may be".into());
                 }
                 let held = self.halts.until(*scope);
@@ -263,12 +286,36 @@ impl RiskGuard {
         Some(posture::allowed(drawdown, self.drawdown_limit()))
     }
 
+    /// What waits about the same thing no longer counts: whoever approved it did not know of this.
+    fn void(&mut self, action: &RiskAction, effects: &mut Effects) {
+        let same = |pending: &&PendingCommand| is_about_the_same(&pending.command.action, action);
+        let voided: Vec<Hash> = self
+            .desk
+            .pending
+            .values()
+            .filter(same)
+            .map(|p| p.digest)
+            .collect();
+        for digest in voided {
+            if let Some(pending) = self.desk.pending.remove(&digest) {
+                let words = words(&pending.command.action);
+                let detail = format!("{words}: void, because of another command about the same");
+                let operator = pending.command.operator;
+                let outcome = CommandOutcome::Refused;
+                effects
+                    .notices
+                    .push(commanded(operator, digest, outcome, &detail));
+            }
+        }
+    }
+
     fn perform(
         &mut self,
         now: Timestamp,
         command: &RiskCommand,
         effects: &mut Effects,
     ) -> Result<(), String> {
+        self.void(&command.action, effects);
         match command.action {
             RiskAction::Halt { scope, until } => {
                 let halt = HaltStatus {
@@ -302,6 +349,46 @@ impl RiskGuard {
             RiskAction::Approve { .. } => return Err("an approval is not approved".into()),
         }
         Ok(())
+    }
+}
+
+/// Whether two actions change the same halt, limit, breaker, strategy or posture.
+fn is_about_the_same(one: &RiskAction, other: &RiskAction) -> bool {
+    use RiskAction::{CloseBreaker, Halt, LiftHalt, OpenBreaker, RaisePosture, Release, SetLimit};
+    match (one, other) {
+        (
+            Halt { scope: one, .. } | LiftHalt { scope: one },
+            Halt { scope: other, .. } | LiftHalt { scope: other },
+        ) => one == other,
+        (
+            OpenBreaker { breaker: one } | CloseBreaker { breaker: one },
+            OpenBreaker { breaker: other } | CloseBreaker { breaker: other },
+        ) => one == other,
+        (
+            SetLimit {
+                rule: one,
+                scope: of_one,
+                ..
+            },
+            SetLimit {
+                rule: other,
+                scope: of_other,
+                ..
+            },
+        ) => one == other && of_one == of_other,
+        (RaisePosture, RaisePosture) => true,
+        (Release { strategy: one }, Release { strategy: other }) => one == other,
+        (
+            Halt { .. }
+            | LiftHalt { .. }
+            | OpenBreaker { .. }
+            | CloseBreaker { .. }
+            | SetLimit { .. }
+            | RaisePosture
+            | Release { .. }
+            | RiskAction::Approve { .. },
+            _,
+        ) => false,
     }
 }
 

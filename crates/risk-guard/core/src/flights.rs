@@ -7,8 +7,7 @@ use portcullis_domain::{BreakerKey, Exposure, Order, OrderId, Span, StrategyId, 
 
 /// By then the venue must have confirmed an order.
 pub const CONFIRMED_WITHIN: Span = Span::from_secs(10);
-/// The most orders that are followed. What comes of another one decides about no breaker, unless it
-/// is a failure.
+/// The most orders that are followed; no more are permitted then.
 const FLIGHTS_MAX: usize = 20_000;
 
 /// One order.
@@ -20,6 +19,8 @@ pub struct Flight {
     pub generation: u64,
     /// The breakers that it is the probe of.
     pub probes: Vec<BreakerKey>,
+    /// Whether execution said anything of it.
+    pub is_taken: bool,
     /// Whether it was said already that the venue confirmed it, or did not in time.
     pub is_confirmed: bool,
     /// How much of it filled.
@@ -36,6 +37,11 @@ pub struct Flights {
 }
 
 impl Flights {
+    /// Whether one more could not be followed.
+    pub fn is_full(&self) -> bool {
+        self.orders.len() >= FLIGHTS_MAX
+    }
+
     /// An order is permitted.
     pub fn begin(
         &mut self,
@@ -44,9 +50,6 @@ impl Flights {
         probes: Vec<BreakerKey>,
         now: Timestamp,
     ) {
-        if self.orders.len() >= FLIGHTS_MAX {
-            return;
-        }
         self.unconfirmed.insert((now, order.id));
         self.orders.insert(
             order.id,
@@ -55,6 +58,7 @@ impl Flights {
                 venue: order.venue,
                 generation,
                 probes,
+                is_taken: false,
                 is_confirmed: false,
                 filled: Exposure::FLAT,
                 permitted_at: now,
@@ -84,7 +88,7 @@ impl Flights {
     }
 
     /// Orders that the venue should have confirmed by now; each is told once.
-    pub fn overdue(&mut self, now: Timestamp) -> Vec<(OrderId, Flight)> {
+    pub fn overdue(&mut self, now: Timestamp) -> Vec<Flight> {
         let late = |at: &Timestamp| now.since(*at) > CONFIRMED_WITHIN;
         let mut overdue = Vec::new();
         while let Some((at, id)) = self.unconfirmed.first().copied() {
@@ -94,7 +98,12 @@ impl Flights {
             self.unconfirmed.remove(&(at, id));
             if let Some(flight) = self.orders.get_mut(&id) {
                 flight.is_confirmed = true;
-                overdue.push((id, flight.clone()));
+                let flight = flight.clone();
+                if !flight.is_taken {
+                    // Its permit was lost, and has expired.
+                    self.orders.remove(&id);
+                }
+                overdue.push(flight);
             }
         }
         overdue

@@ -5,11 +5,13 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    Book, BreakerKey, ExposureRow, Exposures, Hash, KillState, OrderId, Posture, RateLimit, Reason,
-    Recent, Span, Symbol, TIME_REVERSAL_MAX, Timestamp, Usd,
+    Book, BreakerKey, ExposureRow, Exposures, Hash, KillCause, KillState, OrderId, Posture,
+    RateLimit, Reason, Recent, Span, Symbol, TIME_REVERSAL_MAX, Timestamp, Usd,
 };
 use portcullis_wire::agreement::Agreement;
-use portcullis_wire::messages::{Closes, ExecutionStatus, Heartbeat, Notice, Tally, Trade};
+use portcullis_wire::messages::{
+    Closes, ExecutionStatus, Heartbeat, Notice, Outcome, Tally, Trade,
+};
 use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::ORDER_LIFETIME;
 use portcullis_wire::{Text, Verified};
@@ -143,12 +145,20 @@ impl RiskGuard {
     }
 
     /// To be called once after the last record. `proven` says whether the wall clock ran on since
-    /// the last start; if not, every recovery begins anew and no halt ends by itself.
-    pub fn restored(&mut self, now: Timestamp, proven: bool) {
-        self.breakers.restored(now, proven);
-        if !proven {
-            self.halts.hold();
+    /// the last start; if not, every recovery begins anew and no halt ends by itself. What it gives
+    /// back must be on disk before the first [`RiskGuard::step`]: the next start must not undo it.
+    #[must_use]
+    pub fn restored(&mut self, now: Timestamp, proven: bool) -> Vec<Record> {
+        if proven {
+            return Vec::new();
         }
+        self.halts.hold();
+        let halts = self.halts.listed().cloned().map(Record::Halted);
+        let mut records: Vec<Record> = halts.collect();
+        for (breaker, saved) in self.breakers.begin_anew(now) {
+            records.push(Record::Breaker { breaker, saved });
+        }
+        records
     }
 
     /// Takes one input.
@@ -261,7 +271,7 @@ impl RiskGuard {
         let Some(market) = self.markets.get_mut(&closes.symbol) else {
             return;
         };
-        if let Err(error) = market.closes(closes) {
+        if let Err(error) = market.closes(now, closes) {
             let detail = format!("closes of {}: {error}", closes.symbol);
             self.complain(now, Reason::VolatilityUnknown, &detail, effects);
         }
@@ -356,7 +366,12 @@ impl RiskGuard {
     fn apply(&mut self, record: &Record) {
         match record {
             Record::Started { .. } => {}
-            Record::Breaker { breaker, saved } => self.breakers.restore(*breaker, saved),
+            // Of a strategy or an instrument that is no longer configured nothing is to be stopped.
+            Record::Breaker { breaker, saved } => {
+                if self.knows(*breaker) {
+                    self.breakers.restore(*breaker, saved);
+                }
+            }
             Record::Halted(halt) => self.halts.begin(halt.clone()),
             Record::HaltEnded { scope } => self.halts.end(*scope),
             Record::Suspended { strategy } => {
@@ -380,12 +395,8 @@ impl RiskGuard {
         for (breaker, saved) in self.breakers.take_dirty() {
             effects.records.push(Record::Breaker { breaker, saved });
         }
-        let changes = self.breakers.take_changes();
-        if changes.is_empty() {
-            return;
-        }
         let generation = self.breakers.generation();
-        for change in &changes {
+        for change in self.breakers.take_changes() {
             // A breaker that lets more through does so only once that is on disk.
             effects.is_sync |= change.lets_more_through();
             effects.notices.push(Notice::Breaker {
@@ -396,11 +407,26 @@ impl RiskGuard {
                 detail: Text::lossy(change.why),
             });
         }
-        let open = self.breakers.open_count();
-        if open >= crate::breakers::CASCADE && self.kill.may_trade() && !self.cascaded {
-            self.cascaded = true;
-            let detail = format!("{open} circuit breakers are open at once");
-            effects.kill = Some((portcullis_domain::KillCause::Cascade, Text::lossy(&detail)));
+        self.cascade(effects);
+    }
+
+    /// Asked for at every step, so that a crash between the record and the latch loses nothing.
+    fn cascade(&mut self, effects: &mut Effects) {
+        if !self.breakers.is_restricting() || !self.kill.may_trade() || self.cascaded {
+            return;
+        }
+        let kinds = self.breakers.kinds_open();
+        if kinds < crate::breakers::CASCADE {
+            return;
+        }
+        self.cascaded = true;
+        let detail = format!("{kinds} kinds of circuit breakers are open at once");
+        effects.kill = Some((KillCause::Cascade, Text::lossy(&detail)));
+        // What was about to be permitted is not.
+        if let Some(judgement) = &mut effects.judgement
+            && judgement.permit.take().is_some()
+        {
+            judgement.verdict.outcome = Outcome::Refused(Reason::CircuitBreakerActive);
         }
     }
 

@@ -4,7 +4,8 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    BreakerKey, Figure, Order, Price, Reason, ReserveError, Rule, Scope, StrategyId, Timestamp, Usd,
+    BreakerKey, Figure, Order, Price, Reason, ReserveError, Rule, Scope, StrategyId, Timestamp,
+    Usd, Worst,
 };
 use portcullis_wire::Verified;
 use portcullis_wire::messages::{InstrumentPolicy, Outcome, Permit, Verdict};
@@ -12,7 +13,7 @@ use portcullis_wire::principal::Role;
 
 use crate::guard::{Account, RiskGuard};
 use crate::market::Market;
-use crate::stakes::Place;
+use crate::stakes::{Place, Reduces};
 use crate::trail::{Finding, Trail};
 use crate::{Effects, Judgement, rules};
 
@@ -89,7 +90,7 @@ impl RiskGuard {
         trail.note(Rule::DuplicateId, known)?;
         trail.note(Rule::Halt, rules::halt::check(&self.halts, order, now))?;
         let reduces = self.reduces(order, now);
-        self.conduct(order, now, messages, reduces, trail)?;
+        self.conduct(order, now, messages, reduces.both, trail)?;
 
         let policy = self.limits.policy();
         trail.note(
@@ -102,7 +103,7 @@ impl RiskGuard {
         let market = self.markets.get(&order.symbol);
         let market = market.ok_or(Reason::NoMarketData)?;
         self.size(order, limits, trail)?;
-        let (mid, notional) = self.prices(order, now, limits, market, reduces, trail)?;
+        let (mid, notional) = self.prices(order, now, limits, market, reduces.account, trail)?;
 
         let account = self.account(now, trail)?;
         self.crowd(order, &account, limits, trail)?;
@@ -152,14 +153,17 @@ impl RiskGuard {
         trail.note(Rule::OrderLifetime, lives)
     }
 
-    /// Whether the order can only make the position of its instrument smaller. What is not known does
-    /// not reduce.
-    fn reduces(&self, order: &Order, now: Timestamp) -> bool {
-        rules::position_known::check(now, self.account.as_ref()).is_ok()
-            && self
-                .exposures
-                .of_symbol(order.symbol)
-                .is_ok_and(|worst| worst.reduces(order.side, order.quantity))
+    /// Whose position the order can only make smaller. What is not known does not reduce.
+    fn reduces(&self, order: &Order, now: Timestamp) -> Reduces {
+        let is_known = rules::position_known::check(now, self.account.as_ref()).is_ok();
+        let smaller =
+            |worst: Result<Worst, _>| worst.is_ok_and(|w| w.reduces(order.side, order.quantity));
+        let account = is_known && smaller(self.exposures.of_symbol(order.symbol));
+        let of_strategy = self.exposures.of_strategy(order.strategy, order.symbol);
+        Reduces {
+            account,
+            both: account && smaller(of_strategy),
+        }
     }
 
     fn count_message(&mut self, id: StrategyId, now: Timestamp) -> u64 {
@@ -282,7 +286,8 @@ impl RiskGuard {
         trail.note(Rule::OrderNotional, value)?;
         let notional = notional?;
         let widest = of(Rule::LastPriceCollar, limits.last_collar.into()).into();
-        let near = rules::last_price_collar::check(order.limit_price, market.last(now), widest);
+        let last = market.last(now);
+        let near = rules::last_price_collar::check(order.limit_price, last, widest, reduces);
         trail.note(Rule::LastPriceCollar, near)?;
         let times = Figure::count(limits.fat_finger_max.into());
         let times = of(Rule::FatFinger, times);
@@ -311,6 +316,10 @@ impl RiskGuard {
     ) -> Result<(), Reason> {
         let policy = self.limits.policy();
         let pending = u64::try_from(self.exposures.reservations()).unwrap_or(u64::MAX);
+        if self.flights.is_full() {
+            // What came of one more could not be followed.
+            trail.note(Rule::OpenOrders, Err(Reason::TooManyOrders))?;
+        }
         let counts = [
             (
                 Rule::OpenOrders,

@@ -92,7 +92,11 @@ impl Market {
     ///
     /// # Errors
     /// [`VolatilityError`] when they do not tell a volatility; what was known stays and grows old.
-    pub fn closes(&mut self, closes: &Closes) -> Result<(), VolatilityError> {
+    pub fn closes(&mut self, now: Timestamp, closes: &Closes) -> Result<(), VolatilityError> {
+        // A minute that is not over has no close; taken, it would shut out those that are.
+        if closes.minute >= now.0.checked_div(MINUTE).unwrap_or(0) {
+            return Ok(());
+        }
         let known = self.volatility.map(|(minute, _)| minute);
         // They come once a second and change once a minute.
         if known.is_some_and(|minute| closes.minute <= minute) {

@@ -32,7 +32,10 @@ impl RiskGuard {
         if !self.strategies.has(report.strategy) {
             return;
         }
-        let flight = self.flights.get_mut(report.order).cloned();
+        let flight = self.flights.get_mut(report.order).map(|flight| {
+            flight.is_taken = true;
+            flight.clone()
+        });
         self.confirmation(now, at, report, flight.as_ref());
         self.own_parts(now, at, report, flight.as_ref());
         self.fills(now, report, effects);
@@ -105,6 +108,7 @@ impl RiskGuard {
         flight: Option<&Flight>,
     ) {
         if report.status == OrderStatus::Cancelled
+            && flight.is_some()
             && let Some(strategy) = self.strategies.get_mut(report.strategy)
         {
             strategy.cancels.note(now);
@@ -179,8 +183,13 @@ impl RiskGuard {
 
     /// Orders that nobody confirmed in time.
     pub(crate) fn overdue(&mut self, now: Timestamp) {
-        for (_, flight) in self.flights.overdue(now) {
-            let key = BreakerKey::confirmation(flight.venue, flight.strategy);
+        for flight in self.flights.overdue(now) {
+            // One that execution never spoke of is no fault of the venue's.
+            let key = if flight.is_taken {
+                BreakerKey::confirmation(flight.venue, flight.strategy)
+            } else {
+                BreakerKey::system()
+            };
             let generation = Some(flight.generation);
             self.breakers.outcome(key, false, now, now, generation);
         }

@@ -17,6 +17,16 @@ use crate::trail::Trail;
 /// risk is judged more leniently than opening it, and never skipped.
 const CLOSING_LENIENCE: u32 = 2;
 
+/// Whose position an order can only make smaller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reduces {
+    /// The account's in that instrument: what counts for the limits of the account.
+    pub account: bool,
+    /// Its strategy's too: what counts for the limits of that strategy. Otherwise one strategy could
+    /// grow without any by closing another's position.
+    pub both: bool,
+}
+
 /// What the rules need to know of the place that an order would go to.
 pub(crate) struct Place<'a> {
     pub limits: &'a InstrumentPolicy,
@@ -25,8 +35,7 @@ pub(crate) struct Place<'a> {
     /// What the order may be worth.
     pub notional: Usd,
     pub worst: Worst,
-    /// Whether it can only make the position smaller.
-    pub reduces: bool,
+    pub reduces: Reduces,
 }
 
 impl RiskGuard {
@@ -43,11 +52,15 @@ impl RiskGuard {
             limits,
             mid,
             worst,
-            reduces,
+            reduces: Reduces {
+                account: reduces, ..
+            },
             ..
         } = *place;
         let policy = self.limits.policy();
+        // Closing risk is not kept from leaving by what rests of our own.
         let own = self.exposures.own_best_for(order.symbol, order.side);
+        let own = own.filter(|_| !reduces);
         let meets = rules::self_trade::check(order.side, order.limit_price, own);
         trail.note(Rule::SelfTrade, meets)?;
         trail.note(Rule::ReduceOnly, rules::reduce_only::check(order, worst))?;
@@ -61,11 +74,7 @@ impl RiskGuard {
         let scope = Scope::Strategy(order.strategy);
         let most = policy.strategy.position_notional_max;
         let most = self.limits.in_force(Rule::StrategyPosition, scope, most);
-        let mut position = rules::position_notional::check(order, of_strategy, mid, most);
-        if reduces {
-            // What closes the account's risk passes, whosever it is on paper.
-            position.answer = Ok(());
-        }
+        let position = rules::position_notional::check(order, of_strategy, mid, most);
         trail.note(Rule::StrategyPosition, position)?;
         if !reduces {
             self.held_are_priced(now)?;
@@ -134,7 +143,10 @@ impl RiskGuard {
         trail: &mut Trail,
     ) -> Result<(), Reason> {
         let policy = self.limits.policy();
-        let reduces = place.reduces;
+        let Reduces {
+            account: reduces,
+            both,
+        } = place.reduces;
         let strategy = self.strategies.get(order.strategy);
         let own_loss = strategy.and_then(|strategy| strategy.loss);
         let losses = [
@@ -144,6 +156,7 @@ impl RiskGuard {
                 Some(account.loss),
                 policy.daily_loss_max,
                 Reason::DailyLoss,
+                reduces,
             ),
             (
                 Rule::StrategyLoss,
@@ -151,6 +164,7 @@ impl RiskGuard {
                 own_loss,
                 policy.strategy.daily_loss_max,
                 Reason::StrategyLoss,
+                both,
             ),
             (
                 Rule::Drawdown,
@@ -158,9 +172,10 @@ impl RiskGuard {
                 account.drawdown,
                 policy.drawdown_max,
                 Reason::Drawdown,
+                reduces,
             ),
         ];
-        for (rule, scope, loss, most, reason) in losses {
+        for (rule, scope, loss, most, reason, reduces) in losses {
             let most = self.limits.in_force(rule, scope, most);
             trail.note(rule, rules::loss::check(loss, most, reduces, reason))?;
         }
@@ -218,7 +233,9 @@ impl RiskGuard {
             limits,
             market,
             mid,
-            reduces,
+            reduces: Reduces {
+                account: reduces, ..
+            },
             ..
         } = *place;
         let quote = market.quote().ok_or(Reason::NoMarketData)?;
@@ -240,7 +257,15 @@ impl RiskGuard {
             Side::Buy => worst < order.limit_price,
             Side::Sell => worst > order.limit_price,
         };
-        Ok(is_nearer.then_some(worst))
+        if !is_nearer {
+            return Ok(None);
+        }
+        // At the nearer price a buyer's order is worth less: the venue must still take it.
+        let least = worst.notional(order.quantity);
+        if least.map_err(|_| Reason::Overflow)? < limits.instrument.notional_min {
+            return Err(Reason::OrderTooSmall);
+        }
+        Ok(Some(worst))
     }
 }
 

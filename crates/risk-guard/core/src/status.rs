@@ -7,6 +7,10 @@ use portcullis_wire::messages::{LimitStatus, RiskStatus};
 
 use crate::guard::RiskGuard;
 
+/// The most lines of the longer kinds: everything together must fit one frame of 64 KiB.
+const BREAKERS_MAX: usize = 60;
+const HALTS_MAX: usize = 40;
+
 impl RiskGuard {
     /// Limits and what is used of them, breakers, halts, and what waits for a second person.
     pub fn risk_status(&mut self, now: Timestamp) -> RiskStatus {
@@ -16,11 +20,11 @@ impl RiskGuard {
         let mut halts: Vec<_> = self.halts.listed().cloned().collect();
         let mut suspended: Vec<_> = self.strategies.suspended().collect();
         let mut pending: Vec<_> = self.desk.pending().cloned().collect();
-        cut(&mut limits, &mut left_out);
-        cut(&mut breakers, &mut left_out);
-        cut(&mut halts, &mut left_out);
-        cut(&mut suspended, &mut left_out);
-        cut(&mut pending, &mut left_out);
+        cut(&mut limits, RiskStatus::LINES_MAX, &mut left_out);
+        cut(&mut breakers, BREAKERS_MAX, &mut left_out);
+        cut(&mut halts, HALTS_MAX, &mut left_out);
+        cut(&mut suspended, RiskStatus::LINES_MAX, &mut left_out);
+        cut(&mut pending, RiskStatus::LINES_MAX, &mut left_out);
         RiskStatus {
             posture: self.posture,
             generation: self.breakers.generation(),
@@ -86,8 +90,8 @@ impl RiskGuard {
     }
 }
 
-fn cut<T>(lines: &mut Vec<T>, left_out: &mut u64) {
-    let over = lines.len().saturating_sub(RiskStatus::LINES_MAX);
+fn cut<T>(lines: &mut Vec<T>, most: usize, left_out: &mut u64) {
+    let over = lines.len().saturating_sub(most);
     *left_out = left_out.saturating_add(u64::try_from(over).unwrap_or(u64::MAX));
-    lines.truncate(RiskStatus::LINES_MAX);
+    lines.truncate(most);
 }

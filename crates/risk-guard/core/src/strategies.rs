@@ -54,15 +54,16 @@ impl Strategy {
         }
     }
 
-    /// Whether it sent the same order a moment ago.
+    /// Whether it sent the same order a moment ago, or that could not be told of the next one.
     pub fn repeats(&mut self, order: &Order, now: Timestamp) -> bool {
         self.same.forget(now);
-        self.same.contains(&likeness(order))
+        !self.same.has_room() || self.same.contains(&likeness(order))
     }
 
-    /// It sent this order. `false` when that cannot be remembered.
-    pub fn remember(&mut self, order: &Order, now: Timestamp) -> bool {
-        self.same.remember(likeness(order), now).is_ok()
+    /// It sent this order, of which [`Strategy::repeats`] said no.
+    pub fn remember(&mut self, order: &Order, now: Timestamp) {
+        // There is room: nothing came in between.
+        let _ = self.same.remember(likeness(order), now);
     }
 
     /// How many fills of an instrument one way it had within the window.

@@ -353,7 +353,7 @@ pub fn settings(folder: &Path, replacements: &[(&str, &str, &str)]) -> PathBuf {
     target
 }
 
-/// As [`settings`], with circuit breakers that take ten thousand failures to trip: for tests that take
+/// As [`settings`], with circuit breakers that take a thousand failures in a second to trip: for tests that take
 /// away what orders need, and then look at something else than the hour for which nothing passes.
 pub fn settings_with_slow_breakers(folder: &Path, replacements: &[(&str, &str, &str)]) -> PathBuf {
     let target = settings(folder, replacements);
@@ -370,8 +370,9 @@ pub fn settings_with_slow_breakers(folder: &Path, replacements: &[(&str, &str, &
             Some("consecutive" | "percent") if is_breaker => continue,
             Some("failures") if is_breaker => {
                 slow += 1;
-                "failures = 10000"
+                "failures = 1000"
             }
+            Some("window_s") if is_breaker => "window_s = 1",
             _ => line,
         };
         text.push_str(line);

@@ -332,12 +332,9 @@ impl Breaker {
         }
     }
 
-    /// After a start. Without a clock that ran on, a recovery begins anew and failures count as if
-    /// they had happened now.
-    pub fn restored(&mut self, figures: Figures, now: Timestamp, proven: bool) {
-        if proven {
-            return;
-        }
+    /// Without a clock that ran on, a recovery begins anew and failures count as if they had happened
+    /// now.
+    pub fn begin_anew(&mut self, figures: Figures, now: Timestamp) {
         self.successes.clear();
         for failure in &mut self.failures {
             *failure = now;

@@ -17,14 +17,18 @@ mod table;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use portcullis_domain::{BreakerKey, BreakerScope, BreakerState, Order, OrderId, Span, Timestamp};
+use portcullis_domain::{
+    BreakerKey, BreakerKind, BreakerScope, BreakerState, Order, OrderId, Span, Timestamp,
+};
 use portcullis_wire::messages::{BreakerStatus, BreakersPolicy};
 
 pub use breaker::Saved;
 use breaker::{Breaker, Came};
 use table::{Figures, Table};
 
-/// So many breakers open at once pull the kill switch: something greater is wrong.
+use crate::stakes::Reduces;
+
+/// So many kinds of breakers open at once pull the kill switch: something greater is wrong.
 pub const CASCADE: usize = 3;
 
 /// A breaker that changed.
@@ -166,7 +170,7 @@ impl Breakers {
 
     /// What stands in the way of an order. What surely reduces a position passes an open breaker,
     /// unless our own parts or the HSM are what fails.
-    pub fn gate(&self, order: &Order, reduces: bool, small: bool) -> Gate {
+    pub fn gate(&self, order: &Order, reduces: Reduces, small: bool) -> Gate {
         if self.restricting == 0 {
             return Gate::Free;
         }
@@ -176,6 +180,12 @@ impl Breakers {
                 continue;
             };
             let figures = self.table.of(key.kind());
+            let reduces = match key.scope() {
+                BreakerScope::Strategy(..) => reduces.both,
+                BreakerScope::Global | BreakerScope::Venue(_) | BreakerScope::Instrument(_) => {
+                    reduces.account
+                }
+            };
             let spares = reduces && figures.spares_reducing;
             match breaker.state() {
                 BreakerState::Closed => {}
@@ -205,6 +215,29 @@ impl Breakers {
                 None
             });
         }
+    }
+
+    /// How many kinds are open by themselves, as signs of something greater. A kind that is about a
+    /// strategy is one only where two strategies have it open: one that misbehaves is only itself.
+    pub fn kinds_open(&self) -> usize {
+        let mut open: BTreeMap<BreakerKind, usize> = BTreeMap::new();
+        for (key, breaker) in &self.known {
+            if breaker.state() == BreakerState::Open {
+                let signs = open.entry(key.kind()).or_default();
+                *signs = signs.saturating_add(match key.scope() {
+                    BreakerScope::Strategy(..) => 1,
+                    BreakerScope::Global | BreakerScope::Venue(_) | BreakerScope::Instrument(_) => {
+                        2
+                    }
+                });
+            }
+        }
+        open.values().filter(|signs| **signs >= 2).count()
+    }
+
+    /// Whether any lets less through than it would closed.
+    pub const fn is_restricting(&self) -> bool {
+        self.restricting > 0
     }
 
     /// How many are open, by themselves or by hand.
@@ -244,11 +277,17 @@ impl Breakers {
         self.restricting = self.count_restricting();
     }
 
-    /// To be called once after the last [`Breakers::restore`].
-    pub fn restored(&mut self, now: Timestamp, proven: bool) {
-        for (key, breaker) in &mut self.known {
-            breaker.restored(self.table.of(key.kind()), now, proven);
-        }
+    /// After a start with a clock that may have jumped: every recovery begins anew. Gives back what
+    /// has to be written down.
+    pub fn begin_anew(&mut self, now: Timestamp) -> Vec<(BreakerKey, Saved)> {
+        let generation = self.generation;
+        let known = self.known.iter_mut();
+        known
+            .map(|(key, breaker)| {
+                breaker.begin_anew(self.table.of(key.kind()), now);
+                (*key, breaker.saved(generation))
+            })
+            .collect()
     }
 
     /// For people: those that restrict first, then those with failures.

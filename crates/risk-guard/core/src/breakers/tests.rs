@@ -1,13 +1,22 @@
 extern crate std;
 use alloc::vec;
 
-use portcullis_domain::{BreakerKind, StrategyId, Symbol, Venue};
+use portcullis_domain::{StrategyId, Symbol, Venue};
 use portcullis_testkit::{policies, seals};
 use proptest::prelude::*;
 
 use super::*;
 
 const START: Timestamp = Timestamp(1_800_000_000_000_000);
+
+const OPENS: Reduces = Reduces {
+    account: false,
+    both: false,
+};
+const REDUCES: Reduces = Reduces {
+    account: true,
+    both: true,
+};
 
 fn fresh() -> Breakers {
     Breakers::new(policies::breakers())
@@ -155,11 +164,11 @@ fn order(number: u64) -> Order {
 
 fn probe(breakers: &mut Breakers, kind: BreakerKind, number: u64, passed: bool, second: u64) {
     let order = order(number);
-    let gate = breakers.gate(&order, false, true);
+    let gate = breakers.gate(&order, OPENS, true);
     assert_eq!(gate, Gate::Probe(vec![key(kind)]));
     breakers.begin_probe(&gate.into_probes(), order.id, at(second));
     assert!(
-        matches!(breakers.gate(&self::order(99), false, true), Gate::Shut(_)),
+        matches!(breakers.gate(&self::order(99), OPENS, true), Gate::Shut(_)),
         "one probe at a time"
     );
     breakers.probed(key(kind), order.id, passed, at(second));
@@ -207,7 +216,7 @@ fn three_probes_in_a_row_close_it_and_one_that_fails_opens_it_for_longer() {
         probe(&mut breakers, BreakerKind::TradeFailure, number, true, now);
     }
     assert_eq!(state(&breakers, trade), BreakerState::Closed);
-    assert_eq!(breakers.gate(&order(20), false, false), Gate::Free);
+    assert_eq!(breakers.gate(&order(20), OPENS, false), Gate::Free);
     assert_eq!(breakers.restricting, 0);
 }
 
@@ -216,7 +225,7 @@ fn a_probe_without_an_answer_has_failed() {
     let network = key(BreakerKind::Network);
     let mut breakers = tripped(BreakerKind::Network);
     breakers.tick(at(900));
-    let gate = breakers.gate(&order(1), false, true);
+    let gate = breakers.gate(&order(1), OPENS, true);
     breakers.begin_probe(&gate.into_probes(), order(1).id, at(900));
     breakers.tick(at(959));
     assert_eq!(state(&breakers, network), BreakerState::HalfOpen);
@@ -269,7 +278,7 @@ fn volatility_closes_by_ten_calm_minutes_in_a_row_and_lets_no_probe_through() {
     let mut breakers = tripped(BreakerKind::MarketVolatility);
     breakers.tick(at(3_600));
     assert_eq!(
-        breakers.gate(&order(1), false, true),
+        breakers.gate(&order(1), OPENS, true),
         Gate::Shut(volatility)
     );
     for minute in 0..9 {
@@ -303,7 +312,7 @@ fn one_that_was_opened_by_hand_does_not_recover_by_itself() {
     breakers.force_open(slippage);
     breakers.tick(at(1_000_000));
     assert_eq!(state(&breakers, slippage), BreakerState::ForcedOpen);
-    assert_eq!(breakers.gate(&order(1), false, true), Gate::Shut(slippage));
+    assert_eq!(breakers.gate(&order(1), OPENS, true), Gate::Shut(slippage));
     assert!(breakers.half_open(slippage, at(1_000_000)));
 }
 
@@ -317,9 +326,13 @@ fn what_reduces_passes_all_but_the_breakers_over_our_own_parts() {
         } else {
             Gate::Free
         };
-        assert_eq!(breakers.gate(&order(1), true, false), expected, "{kind:?}");
+        assert_eq!(
+            breakers.gate(&order(1), REDUCES, false),
+            expected,
+            "{kind:?}"
+        );
         let shut = Gate::Shut(key(*kind));
-        assert_eq!(breakers.gate(&order(1), false, true), shut, "{kind:?}");
+        assert_eq!(breakers.gate(&order(1), OPENS, true), shut, "{kind:?}");
     }
 }
 
@@ -329,11 +342,11 @@ fn the_most_urgent_one_is_told_and_another_strategys_is_none_of_its_business() {
     let other = StrategyId::new("other").unwrap();
     breakers.force_open(BreakerKey::slippage(Venue::Bybit, other));
     breakers.force_open(BreakerKey::volatility(Symbol::new("BTCUSDT").unwrap()));
-    assert_eq!(breakers.gate(&order(1), false, false), Gate::Free);
+    assert_eq!(breakers.gate(&order(1), OPENS, false), Gate::Free);
     breakers.force_open(key(BreakerKind::Slippage));
     breakers.force_open(key(BreakerKind::Network));
     let shut = Gate::Shut(key(BreakerKind::Network));
-    assert_eq!(breakers.gate(&order(1), false, false), shut);
+    assert_eq!(breakers.gate(&order(1), OPENS, false), shut);
     assert_eq!(breakers.open_count(), 4);
 }
 
@@ -345,10 +358,13 @@ fn a_restart_changes_nothing_where_the_clock_ran_on_and_begins_anew_where_it_may
     for (key, saved) in live.take_dirty() {
         again.restore(key, &saved);
     }
-    again.restored(at(100), true);
     assert_eq!(again.statuses(at(100)), live.statuses(at(100)));
     assert_eq!(again.generation(), live.generation());
-    again.restored(at(1_000), false);
+    let mut once_more = fresh();
+    for (key, saved) in again.begin_anew(at(1_000)) {
+        once_more.restore(key, &saved);
+    }
+    assert_eq!(once_more.statuses(at(1_000)), again.statuses(at(1_000)));
     again.tick(at(1_800));
     let trade = key(BreakerKind::TradeFailure);
     assert_eq!(state(&again, trade), BreakerState::Open, "all of it again");
@@ -368,13 +384,12 @@ fn a_probe_that_was_under_way_at_a_crash_has_failed() {
     let trade = key(BreakerKind::TradeFailure);
     let mut live = tripped(BreakerKind::TradeFailure);
     live.tick(at(1_800));
-    let gate = live.gate(&order(1), false, true);
+    let gate = live.gate(&order(1), OPENS, true);
     live.begin_probe(&gate.into_probes(), order(1).id, at(1_800));
     let mut again = fresh();
     for (key, saved) in live.take_dirty() {
         again.restore(key, &saved);
     }
-    again.restored(at(1_801), true);
     again.tick(at(1_801));
     assert_eq!(state(&again, trade), BreakerState::Open);
 }
@@ -425,7 +440,7 @@ proptest! {
                 3 => live.tick(at(second)),
                 _ => {
                     let order = order(number as u64);
-                    let gate = live.gate(&order, false, true);
+                    let gate = live.gate(&order, OPENS, true);
                     let probes = gate.into_probes();
                     live.begin_probe(&probes, order.id, at(second));
                     for key in probes {

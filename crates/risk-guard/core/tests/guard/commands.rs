@@ -157,14 +157,58 @@ fn a_command_counts_once_and_not_long_after_it_was_signed() {
     scene.wait(119_000);
     let effects = send(&mut scene, ALICE, &halt);
     assert_eq!(outcome(&effects).0, CommandOutcome::Done);
-    let effects = send(&mut scene, ALICE, &halt);
+    let lift = signed(&scene, ALICE, RiskAction::LiftHalt { scope });
+    let effects = send(&mut scene, ALICE, &lift);
+    assert_eq!(outcome(&effects).0, CommandOutcome::AwaitsApproval);
+    let effects = send(&mut scene, ALICE, &lift);
     assert_eq!(effects.notices, [], "in another envelope it is the same");
+    scene.wait(1);
     let late = signed(&scene, ALICE, RiskAction::LiftHalt { scope });
     scene.wait(120_001);
     let effects = send(&mut scene, ALICE, &late);
     let (outcome, detail) = outcome(&effects);
     assert_eq!(outcome, CommandOutcome::Refused);
     assert!(detail.contains("signed too long ago"), "{detail}");
+}
+
+#[test]
+fn what_waits_is_void_once_somebody_makes_the_same_thing_stricter() {
+    let mut scene = Scene::ready();
+    let scope = everything();
+    let halt = RiskAction::Halt { scope, until: None };
+    command(&mut scene, ALICE, halt);
+    let asked = signed(&scene, ALICE, RiskAction::LiftHalt { scope });
+    send(&mut scene, ALICE, &asked);
+    scene.wait(1_000);
+    // Somebody halts it again, for another reason.
+    command(&mut scene, BOB, halt);
+    assert_eq!(scene.guard.risk_status(scene.now).pending, []);
+    let digest = asked.digest();
+    let (outcome, detail) = command(&mut scene, BOB, RiskAction::Approve { digest });
+    assert_eq!(outcome, CommandOutcome::Refused);
+    assert!(detail.contains("nothing waits"), "{detail}");
+    scene.book("0.4999", "0.5001");
+    scene.status(status(&[]));
+    assert_eq!(refuses(&mut scene), Some(Reason::Halted));
+}
+
+#[test]
+fn the_risky_direction_does_not_count_when_it_was_signed_before_the_start() {
+    let mut scene = Scene::ready();
+    let scope = everything();
+    command(&mut scene, ALICE, RiskAction::Halt { scope, until: None });
+    let early = RiskCommand {
+        realm: scene.world.realm(),
+        operator: principal(ALICE),
+        action: RiskAction::LiftHalt { scope },
+        reason: Text::lossy("drill"),
+        at: portcullis_testkit::seals::NOW.minus(Span(1)),
+    };
+    let early = scene.world.signed(ALICE, &early);
+    let effects = send(&mut scene, ALICE, &early);
+    let (outcome, detail) = outcome(&effects);
+    assert_eq!(outcome, CommandOutcome::Refused);
+    assert!(detail.contains("before risk-guard started"), "{detail}");
 }
 
 #[test]
@@ -322,7 +366,17 @@ fn what_was_halted_and_set_is_so_after_a_restart_and_longer_where_the_clock_may_
         for record in &records {
             again.restore(record);
         }
-        again.restored(scene.now, proven);
+        let anew = again.restored(scene.now, proven);
+        let mut once_more = RiskGuard::new(settings());
+        for record in records.iter().chain(&anew) {
+            once_more.restore(record);
+        }
+        let _ = once_more.restored(scene.now, true);
+        assert_eq!(
+            once_more.risk_status(scene.now),
+            again.risk_status(scene.now),
+            "the next start does not undo it"
+        );
         let status = again.risk_status(scene.now);
         assert_eq!(status.halts.len(), 1);
         let expected = if proven { until } else { None };

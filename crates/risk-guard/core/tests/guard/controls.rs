@@ -263,6 +263,76 @@ fn drawdown_takes_the_posture_down_by_itself_and_never_up() {
 }
 
 #[test]
+fn one_strategy_does_not_grow_without_limits_by_closing_anothers_position() {
+    let mut scene = ready(|p| p.strategy.daily_loss_max = usd("50"));
+    scene.wait(1);
+    // The other strategy is long 800, this one flat, and it lost all it may.
+    scene.status(ExecutionStatus {
+        losses: vec![StrategyLoss {
+            strategy: "sample".parse().unwrap(),
+            loss: usd("50"),
+        }],
+        ..status(&[("0", None, None), ("800", None, None)])
+    });
+    let order = sell(scene.order(), "100");
+    assert_eq!(
+        scene.refusal(&order),
+        Some(Reason::StrategyLoss),
+        "it reduces the account's position and opens one of its own"
+    );
+    scene.wait(1);
+    scene.status(ExecutionStatus {
+        losses: vec![StrategyLoss {
+            strategy: "sample".parse().unwrap(),
+            loss: usd("50"),
+        }],
+        ..status(&[("400", None, None), ("400", None, None)])
+    });
+    let order = sell(scene.order(), "100");
+    assert_eq!(scene.refusal(&order), None, "its own and the account's");
+}
+
+#[test]
+fn closing_risk_waits_neither_for_a_trade_of_others_nor_for_an_order_of_ours() {
+    let mut scene = Scene::new(with(|_| {}));
+    let now = scene.now;
+    scene.book_alone(&crate::scene::book("0.4999", "0.5001", now));
+    scene.closes(&[price(5_000); 31]);
+    let mut account = status(&[("500", Some("10"), None)]);
+    account.exposures[0].highest_buy = Some(price(4_999));
+    scene.status(account);
+    let order = Order {
+        limit_price: price(4_990),
+        ..sell(scene.order(), "100")
+    };
+    assert_eq!(scene.refusal(&order), None);
+}
+
+#[test]
+fn a_minute_that_is_not_over_shuts_out_none_that_is() {
+    let mut scene = Scene::ready();
+    scene.now = scene.now.plus(portcullis_domain::Span::from_secs(60));
+    let ahead = scene.now;
+    scene.now = ahead.plus(portcullis_domain::Span::from_secs(120));
+    let far = scene.now;
+    scene.now = ahead;
+    let closes = portcullis_wire::messages::Closes {
+        symbol: crate::scene::symbol(),
+        minute: far.0 / 60_000_000,
+        closes: vec![price(5_000); 31],
+    };
+    let subject = &portcullis_wire::subjects::CLOSES;
+    let closes = scene
+        .world
+        .verified(crate::scene::ME, ahead, subject, Some("XRPUSDT"), &closes);
+    scene.step(risk_guard_core::Input::Closes(closes));
+    scene.book("0.4999", "0.5001");
+    scene.status(status(&[]));
+    let order = scene.order();
+    assert_eq!(scene.refusal(&order), None);
+}
+
+#[test]
 fn what_is_not_known_of_the_equity_denies_and_lets_risk_be_closed() {
     let mut scene = ready(|_| {});
     scene.wait(1);

@@ -14,4 +14,3 @@ mod permits;
 mod properties;
 mod replay;
 mod scene;
-mod two_persons;

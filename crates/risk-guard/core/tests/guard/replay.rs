@@ -218,7 +218,7 @@ fn a_recorded_day_gives_identical_verdicts_and_a_restart_in_it_loosens_nothing()
         for (_, record) in said.records.iter().filter(|(written, _)| *written < begun) {
             restarted.restore(record);
         }
-        restarted.restored(begun, true);
+        let _ = restarted.restored(begun, true);
         let rest: Vec<_> = inputs
             .iter()
             .filter(|(now, _)| *now >= begun)
