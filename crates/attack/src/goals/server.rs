@@ -398,8 +398,9 @@ fn reorder(team: &mut Team<'_>) -> Result<Outcome> {
     team.stage.stack.wait_until_trading(Duration::from_secs(60));
     let mark = team.stage.mark()?;
     let mut sent = Vec::new();
-    for _ in 0..2 {
-        let wanted = proposal(Side::Buy, "10")?;
+    // Two of the same within milliseconds would be taken for a mistake of the trader's.
+    for quantity in ["10", "11"] {
+        let wanted = proposal(Side::Buy, quantity)?;
         let name = Some("trader");
         let sealed = team
             .stage
