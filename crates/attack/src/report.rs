@@ -83,7 +83,7 @@ pub fn page(cells: &[Cell]) -> String {
          and tries for\neach goal the best that this material allows. A cell says *blocked* only when \
          the refusal was seen and\naudit's log has an entry about it. After every cell the exchange must \
          hold no order that audit has no\npermit for, none that differs from its permit, none above the \
-         limits, and none after the kill. The circuit\nbreakers take ten thousand failures to trip, so that \
+         limits, and none after the kill. The circuit\nbreakers take a thousand failures within a second to trip, so that \
          every attack meets the checks behind them.\nWhat comes out red is played once more on a stack of its own,\n\
          and is red if it is so again. The test `attack_suite` plays all of it that one attacker does alone, and\n\
          compares what came out with this page.\n",

@@ -43,18 +43,36 @@ impl fmt::Display for AmountError {
 
 impl core::error::Error for AmountError {}
 
+/// [`SIZE_MAX`] in units of each number of places, so that no comparison has to bring two decimals to
+/// the same scale: every amount that is made passes here.
+const SIZES_MAX: [u128; 13] = [
+    1_000_000_000_000_000,
+    10_000_000_000_000_000,
+    100_000_000_000_000_000,
+    1_000_000_000_000_000_000,
+    10_000_000_000_000_000_000,
+    100_000_000_000_000_000_000,
+    1_000_000_000_000_000_000_000,
+    10_000_000_000_000_000_000_000,
+    100_000_000_000_000_000_000_000,
+    1_000_000_000_000_000_000_000_000,
+    10_000_000_000_000_000_000_000_000,
+    100_000_000_000_000_000_000_000_000,
+    1_000_000_000_000_000_000_000_000_000,
+];
+
 fn bounded(value: Decimal) -> Result<Decimal, AmountError> {
-    if value.abs() > SIZE_MAX {
-        return Err(AmountError::TooLarge);
+    let places = usize::try_from(value.scale()).unwrap_or(usize::MAX);
+    match SIZES_MAX.get(places) {
+        Some(most) if value.mantissa().unsigned_abs() <= *most => Ok(value),
+        Some(_) => Err(AmountError::TooLarge),
+        None if value.abs() > SIZE_MAX => Err(AmountError::TooLarge),
+        None => Err(AmountError::TooFine),
     }
-    if value.scale() > PLACES_MAX {
-        return Err(AmountError::TooFine);
-    }
-    Ok(value)
 }
 
 fn positive(value: Decimal) -> Result<Decimal, AmountError> {
-    if value <= Decimal::ZERO {
+    if value.is_zero() || value.is_sign_negative() {
         return Err(AmountError::NotPositive);
     }
     bounded(value)
@@ -326,7 +344,7 @@ impl Usd {
     /// Whether it is below zero.
     #[must_use]
     pub fn is_negative(self) -> bool {
-        self.0 < Decimal::ZERO
+        !self.0.is_zero() && self.0.is_sign_negative()
     }
 
     /// How many units this buys at a price, before any rounding to the venue's step.
@@ -478,13 +496,13 @@ impl Exposure {
     /// Whether it is long.
     #[must_use]
     pub fn is_long(self) -> bool {
-        self.0 > Decimal::ZERO
+        !self.0.is_zero() && self.0.is_sign_positive()
     }
 
     /// Whether it is short.
     #[must_use]
     pub fn is_short(self) -> bool {
-        self.0 < Decimal::ZERO
+        !self.0.is_zero() && self.0.is_sign_negative()
     }
 }
 
@@ -536,6 +554,19 @@ mod tests {
         }
         assert!("1000000000000000".parse::<Quantity>().is_ok());
         assert_eq!("1".repeat(33).parse::<Usd>(), Err(AmountError::NotANumber));
+    }
+
+    #[test]
+    fn the_largest_size_is_the_same_in_every_number_of_places() {
+        for places in 0..=PLACES_MAX {
+            let mut most = SIZE_MAX;
+            most.rescale(places);
+            assert!(Usd::new(most).is_ok(), "{most}");
+            assert!(Usd::new(-most).is_ok(), "-{most}");
+            let step = Decimal::new(1, places);
+            assert_eq!(Usd::new(most + step), Err(AmountError::TooLarge));
+            assert_eq!(Usd::new(-most - step), Err(AmountError::TooLarge));
+        }
     }
 
     #[test]
