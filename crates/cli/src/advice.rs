@@ -10,7 +10,9 @@ pub const fn next_step(reason: Reason) -> &'static str {
             "trading is stopped: `portcullis audit tail -n 1000` says by whom and why; nothing \
              resumes it yet (README.md says what to do in development)"
         }
-        Reason::UnknownStrategy => "add the strategy to config/brain.toml and restart brain",
+        Reason::UnknownStrategy => {
+            "add the strategy to config/brain.toml and config/risk-guard.toml, restart both, and see docs/keys.md for its keys"
+        }
         Reason::InstrumentNotAllowed => {
             "trade an instrument that config/brain.toml and config/risk-policy.toml both list"
         }
@@ -18,25 +20,25 @@ pub const fn next_step(reason: Reason) -> &'static str {
             "order less, or close some of the strategy's position; budgets are in config/brain.toml"
         }
         Reason::OrderTooSmall => {
-            "order more: the smallest order is in config/risk-policy.toml (quantity_min, notional_min)"
+            "order more: the smallest order is in config/risk-policy.toml (quantity_min, notional_min, order_notional_min)"
         }
         Reason::OrderTooLarge => {
             "order less: the venue's largest order is in config/risk-policy.toml (quantity_max)"
         }
         Reason::VenueFilters => {
-            "look at the instrument's tick_size and quantity_step in config/risk-policy.toml: they \
-             are not the venue's"
+            "use the instrument's tick_size and quantity_step; if those in config/risk-policy.toml are not \
+             the venue's, correct them"
         }
         Reason::OrderNotional => {
-            "order less: the limit is order_notional_max in config/risk-policy.toml"
+            "order less: `portcullis limits` shows the limit in force (order_notional_max in the policy)"
         }
         Reason::PositionNotional => {
-            "order less, or close some of the position (--reduce-only); the limit is \
-             position_notional_max in config/risk-policy.toml"
+            "order less, or close some of the position (--reduce-only); `portcullis limits` shows what is \
+             in force, `portcullis explain` whether it is the instrument's or the strategy's"
         }
         Reason::PriceCollar => {
             "choose a price nearer to the book, or leave --price out; the bounds are profile in \
-             config/brain.toml and collar in config/risk-policy.toml"
+             config/brain.toml, collar and last_collar in config/risk-policy.toml"
         }
         Reason::NoMarketData | Reason::StaleMarketData => {
             "look at market-data: `portcullis status` shows whether books arrive"
@@ -52,12 +54,17 @@ pub const fn next_step(reason: Reason) -> &'static str {
         Reason::NotReducing => {
             "leave --reduce-only out, or order the other way: this would not shrink the position"
         }
-        Reason::DuplicateOrder => "nothing to do: that order is already being handled",
+        Reason::DuplicateOrder => {
+            "an order with this id, or the same one a moment ago, was judged already: `portcullis explain` \
+             says which; if a second one is meant, send it later (same_order_ms in the policy)"
+        }
         Reason::TooManyOrders => {
             "wait until open orders end: `portcullis orders`; the limit is orders_open_max in \
              config/risk-policy.toml"
         }
-        Reason::RateLimit => "send fewer proposals in a second",
+        Reason::RateLimit => {
+            "send fewer proposals in a second; `portcullis explain` says whose limit it is"
+        }
         Reason::Halted => {
             "look at `portcullis breakers`: it shows who halted what and why; `portcullis halt lift` \
              asks for its end, and a second person approves it"
@@ -69,8 +76,9 @@ pub const fn next_step(reason: Reason) -> &'static str {
             "look at `portcullis breakers`: it shows which one is open, since when and until when"
         }
         Reason::PostureRestricts | Reason::Drawdown => {
-            "reduce positions (--reduce-only): the day's drawdown allows no more; \
-             `portcullis limits` shows how far it is"
+            "the posture allows no more: in CAUTIOUS order half the instrument's limit, in DEFENSIVE only \
+             reduce, in EMERGENCY nothing passes; once the drawdown is smaller, `portcullis posture \
+             raise` and a second person"
         }
         Reason::VenueNotAllowed => {
             "trade on a venue that config/risk-policy.toml lists under venues"
@@ -86,10 +94,12 @@ pub const fn next_step(reason: Reason) -> &'static str {
             "wait for trades of the instrument: without them an order cannot be compared with any"
         }
         Reason::CancelRate => {
-            "cancel less often: the limit is cancels_per_minute_max in config/risk-policy.toml"
+            "wait a minute, or price orders so that they fill: too many of the strategy's ended cancelled \
+             (cancels_per_minute_max in config/risk-policy.toml)"
         }
         Reason::SelfTrade => {
-            "cancel your own order on the other side, or choose a price that does not meet it"
+            "choose a price that does not meet your own order on the other side, or wait until that one \
+             ends: `portcullis orders`"
         }
         Reason::GrossExposure | Reason::NetExposure | Reason::GroupExposure => {
             "order less, or close other positions: `portcullis limits` shows what is used"

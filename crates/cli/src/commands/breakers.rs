@@ -20,11 +20,13 @@ EXAMPLES
   portcullis breakers
   portcullis breakers --json | jq -r '.pending[].digest'
   portcullis breakers open network:bybit --reason \"maintenance at the venue\"
-  portcullis breakers close network:bybit --reason \"it answers again\"
+  portcullis breakers close hsm_failure --reason \"the signer answers again\"
 
-An OPEN breaker lets nothing new through; when its time is over it is HALF_OPEN and lets small probes
-through, one after the other, which close it if they go well. A FORCED_OPEN one was opened by hand
-and stays so.
+An OPEN breaker lets through only what reduces a position (hsm_failure and system_error: nothing). When
+its time is over it is HALF_OPEN and lets small probes through, one after the other, which close it if
+they go well; hsm_failure waits for two persons first, and market_volatility needs ten calm minutes
+instead of probes. A FORCED_OPEN one was opened by hand and stays so. Three kinds open at once pull the
+kill switch.
 
 EXIT CODES
   0 shown   7 risk-guard says nothing   1 the bus does not answer";
@@ -39,9 +41,10 @@ One person opens a breaker, at once. It does not recover by itself then.
 
 const CLOSE_EXAMPLES: &str = "\
 EXAMPLES
-  portcullis breakers close network:bybit --reason \"it answers again\"
+  portcullis breakers close hsm_failure --reason \"the signer answers again\"
 
-The breaker becomes HALF_OPEN, once a second person approves it: only probes that go well close it.
+Only for hsm_failure and for a breaker that was opened by hand, once its recovery is over: any other
+lets probes through by itself then, and before that the command is refused. The breaker becomes HALF_OPEN, once a second person approves it: only probes that go well close it.
 ";
 
 /// Show the circuit breakers, halts and commands that await approval, or open or close a breaker
@@ -276,8 +279,11 @@ fn how_to_act(status: &RiskStatus) -> Vec<String> {
     for strategy in &status.suspended {
         way("let a strategy go on", format!("release {strategy}"));
     }
-    let stuck =
-        |one: &&BreakerStatus| matches!(one.state, BreakerState::Open | BreakerState::ForcedOpen);
+    // Any other open one lets probes through by itself when its time is over.
+    let stuck = |one: &&BreakerStatus| {
+        one.state == BreakerState::ForcedOpen
+            || (one.state == BreakerState::Open && one.recovers_at.is_none())
+    };
     for one in status.breakers.iter().filter(stuck) {
         way(
             "let probes through",
@@ -384,7 +390,6 @@ mod tests {
                 "approve (not operator-dev) portcullis approve abababababababab --reason TEXT",
                 "end a halt                 portcullis halt lift all --reason TEXT",
                 "let a strategy go on       portcullis release sample --reason TEXT",
-                "let probes through         portcullis breakers close network:bybit --reason TEXT",
                 "raise the posture          portcullis posture raise --reason TEXT",
                 "let nothing new through    portcullis halt SCOPE --reason TEXT",
             ]

@@ -17,7 +17,7 @@ const EXAMPLES: &str = "\
 EXAMPLES
   portcullis limits
   portcullis limits --json | jq '.limits[] | select(.percent_used > 80)'
-  portcullis limits set order_notional strategy:sample 50 --reason \"smaller while I am away\"
+  portcullis limits set order_notional instrument:XRPUSDT 50 --reason \"smaller while I am away\"
 
 A limit whose use depends on the order has none here: `portcullis explain ORDER` says what an order
 measured. A ceiling is what config/risk-policy.toml says, where a command has set the limit lower.
@@ -27,12 +27,13 @@ EXIT CODES
 
 const SET_EXAMPLES: &str = "\
 EXAMPLES
-  portcullis limits set order_notional strategy:sample 50 --reason \"smaller while I am away\"
+  portcullis limits set order_notional instrument:XRPUSDT 50 --reason \"smaller while I am away\"
+  portcullis limits set strategy_position strategy:sample 500 --reason \"watching it\"
   portcullis limits set daily_loss all 200 --reason \"thin market\" --operator operator-second
 
 The names of the rules, the scopes and the units are those that `portcullis limits` shows. To tighten
 takes one person and is done at once. To loosen takes two, and no command goes above the ceiling that
-config/risk-policy.toml sets.
+config/risk-policy.toml sets (for order_rate: config/risk-guard.toml).
 ";
 
 /// How many places the bar of a limit has.

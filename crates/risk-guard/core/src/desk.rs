@@ -27,6 +27,7 @@ const SKEW_MAX: Span = Span::from_secs(2);
 const WAITS_FOR: Span = Span::from_secs(600);
 /// The most commands that wait at once.
 const PENDING_MAX: usize = 32;
+const STILL_RECOVERING: &str = "it is not open, or its recovery is not over";
 /// The most commands that are remembered, so that none is done twice.
 const ANSWERED_MAX: usize = 4_096;
 
@@ -224,7 +225,14 @@ impl RiskGuard {
             RiskAction::LiftHalt { scope } if self.halts.has(*scope) => Ok(Need::TwoPersons),
             RiskAction::LiftHalt { .. } => Err("that is not halted".into()),
             RiskAction::OpenBreaker { breaker } if self.knows(*breaker) => Ok(Need::OnePerson),
-            RiskAction::CloseBreaker { breaker } if self.knows(*breaker) => Ok(Need::TwoPersons),
+            // Refused before anybody has to wait for a second person.
+            RiskAction::CloseBreaker { breaker } if self.knows(*breaker) => {
+                if self.breakers.may_half_open(*breaker, now) {
+                    Ok(Need::TwoPersons)
+                } else {
+                    Err(STILL_RECOVERING.into())
+                }
+            }
             RiskAction::OpenBreaker { .. } | RiskAction::CloseBreaker { .. } => {
                 Err("there is no such strategy or instrument".into())
             }
@@ -330,7 +338,7 @@ impl RiskGuard {
             RiskAction::OpenBreaker { breaker } => self.breakers.force_open(breaker),
             RiskAction::CloseBreaker { breaker } => {
                 if !self.breakers.half_open(breaker, now) {
-                    return Err("it is not open, or its recovery is not over".into());
+                    return Err(STILL_RECOVERING.into());
                 }
             }
             RiskAction::SetLimit { rule, scope, value } => {

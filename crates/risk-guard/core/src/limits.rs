@@ -6,7 +6,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use portcullis_domain::{Figure, Rule, Scope, Symbol, Unit};
+use portcullis_domain::{Figure, Rule, Scope, StrategyId, Symbol, Unit};
 use portcullis_wire::messages::{InstrumentPolicy, RiskPolicy};
 
 /// A limit that a command may set.
@@ -97,15 +97,18 @@ impl Limits {
         self.set.insert((rule, scope), value);
     }
 
-    /// Every limit of the account and of instruments, and those of strategies that were set.
-    pub fn listed(&self) -> Vec<(Rule, Scope, Ceiling)> {
+    /// Every limit of the account, of instruments and of these strategies, in that order.
+    pub fn listed(
+        &self,
+        strategies: impl Iterator<Item = StrategyId>,
+    ) -> Vec<(Rule, Scope, Ceiling)> {
         let general = self
             .ceilings
             .iter()
             .map(|((rule, scope), ceiling)| (*rule, *scope, *ceiling));
-        let of_strategies = self.set.keys().filter_map(|(rule, scope)| match scope {
-            Scope::Strategy(_) => Some((*rule, *scope, *self.of_strategies.get(rule)?)),
-            Scope::All | Scope::Venue(_) | Scope::Instrument(_) => None,
+        let of_strategies = strategies.flat_map(|id| {
+            let ceilings = self.of_strategies.iter();
+            ceilings.map(move |(rule, ceiling)| (*rule, Scope::Strategy(id), *ceiling))
         });
         let mut listed: Vec<_> = general.chain(of_strategies).collect();
         listed.sort_by_key(|(rule, scope, _)| (*scope, *rule));

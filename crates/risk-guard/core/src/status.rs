@@ -38,7 +38,7 @@ impl RiskGuard {
     }
 
     fn limit_statuses(&mut self, now: Timestamp) -> Vec<LimitStatus> {
-        let listed = self.limits.listed();
+        let listed = self.limits.listed(self.strategies.ids());
         let statuses = listed
             .into_iter()
             .map(|(rule, scope, ceiling)| LimitStatus {

@@ -121,6 +121,11 @@ impl Strategies {
         self.0.get(&id).map(Box::as_ref)
     }
 
+    /// Who they are.
+    pub fn ids(&self) -> impl Iterator<Item = StrategyId> {
+        self.0.keys().copied()
+    }
+
     /// Those that a person has to let go on.
     pub fn suspended(&self) -> impl Iterator<Item = StrategyId> {
         let suspended = self.0.iter().filter(|(_, strategy)| strategy.is_suspended);

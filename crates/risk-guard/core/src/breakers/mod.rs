@@ -156,16 +156,19 @@ impl Breakers {
     /// Lets the probes of one through, by two persons. `false` when it is not open, or still has to
     /// recover.
     pub fn half_open(&mut self, key: BreakerKey, now: Timestamp) -> bool {
-        let may = self
-            .known
-            .get(&key)
-            .is_some_and(|breaker| breaker.may_half_open(now));
+        let may = self.may_half_open(key, now);
         if may {
             self.change(key, |breaker, _| {
                 breaker.half_open("two persons let it try")
             });
         }
         may
+    }
+
+    /// Whether persons may let the probes of one through now.
+    pub fn may_half_open(&self, key: BreakerKey, now: Timestamp) -> bool {
+        let breaker = self.known.get(&key);
+        breaker.is_some_and(|breaker| breaker.may_half_open(now))
     }
 
     /// What stands in the way of an order. What surely reduces a position passes an open breaker,
