@@ -85,7 +85,7 @@ fn a_refusal_shows_every_rule_and_which_of_them_refused() {
             "    ok       book_age          1000 ms      35 ms      965 ms  the age of the order book",
             "    REFUSED  order_notional  50.00 USD  61.25 USD  -11.25 USD  the value of one order, at most",
             "refused by risk-guard: ORDER_NOTIONAL",
-            "next step: order less: the limit is order_notional_max in config/risk-policy.toml",
+            "next step: order less: `portcullis limits` shows the limit in force (order_notional_max in the policy)",
         ]
     );
     let value = story.to_json();
