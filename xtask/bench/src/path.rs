@@ -107,31 +107,32 @@ pub fn run(scratch: &Path, memory: bool) -> Result<Vec<Figure>> {
 
 /// The repository's settings with the limits that so many orders need.
 fn settings(folder: &Path) -> Result<PathBuf> {
-    let target = folder.join("config");
-    std::fs::create_dir(&target)?;
-    for entry in std::fs::read_dir(crate::stack::root().join("config"))? {
+    let target = crate::stack::settings_with_slow_breakers(folder, &[]);
+    for entry in std::fs::read_dir(&target)? {
         let path = entry?.path();
-        let name = path.file_name().context("a name")?;
         let text = std::fs::read_to_string(&path)?;
-        let raised = text
-            .lines()
-            .map(|line| match line.split_once(" = ") {
-                Some((key, _)) if key.ends_with("_per_second_max") => format!("{key} = 1000"),
-                Some((
-                    key @ ("orders_open_max" | "orders_pending_max" | "orders_remembered_max"),
-                    _,
-                )) => {
-                    format!("{key} = 20000")
-                }
-                Some((key @ "position_notional_max", _)) => format!("{key} = \"1000000\""),
-                Some((key @ "requests_per_5s", _)) => format!("{key} = 100000"),
-                Some(_) | None => line.to_owned(),
-            })
-            .collect::<Vec<_>>()
-            .join("\n");
-        std::fs::write(target.join(name), raised)?;
+        let raised = text.lines().map(raised).collect::<Vec<_>>().join("\n");
+        std::fs::write(path, raised)?;
     }
     Ok(target)
+}
+
+/// One line of the settings, far above what the orders need where it is one of the limits that they meet.
+fn raised(line: &str) -> String {
+    let Some((key, _)) = line.split_once(" = ") else {
+        return line.to_owned();
+    };
+    let value = match key {
+        "orders_open_max" | "orders_pending_max" | "orders_remembered_max" => "20000",
+        "position_notional_max" | "gross_exposure_max" | "net_exposure_max" | "exposure_max" => {
+            "\"1000000\""
+        }
+        "leverage_max" | "concentration_max" => "1000000",
+        "requests_per_5s" | "repeated_fills_max" => "100000",
+        key if key.ends_with("_per_second_max") => "1000",
+        _ => return line.to_owned(),
+    };
+    format!("{key} = {value}")
 }
 
 fn resident_megabytes(pid: u32) -> Result<f64> {
@@ -173,13 +174,17 @@ async fn propose(
             }
             _ = turns.tick() => {
                 let Some((ask, bid)) = best else { continue };
-                let side = if sent.len() % 2 == 0 { Side::Buy } else { Side::Sell };
-                let tenth = portcullis_domain::Bps::new(80)?;
-                let away = if side == Side::Buy { bid.lowered(tenth)? } else { ask.raised(tenth)? };
+                // An order that crosses must not meet one of ours that is still on its way: a side is kept for
+                // a while. And no two in a row are the same, which would be taken for a mistake.
+                let turn = if rest { 1 } else { 40 };
+                let side = if sent.len() / turn % 2 == 0 { Side::Buy } else { Side::Sell };
+                let quantity = 5 + sent.len() % 5;
+                let distance = portcullis_domain::Bps::new(80)?;
+                let away = if side == Side::Buy { bid.lowered(distance)? } else { ask.raised(distance)? };
                 let proposal = Proposal {
                     symbol: Symbol::new("XRPUSDT")?,
                     side,
-                    size: Size::Quantity("5".parse()?),
+                    size: Size::Quantity(quantity.to_string().parse()?),
                     limit_price: rest.then_some(away),
                     time_in_force: if rest {
                         TimeInForce::GoodTillCancel
