@@ -128,7 +128,8 @@ fn raised(line: &str) -> String {
             "\"1000000\""
         }
         "leverage_max" | "concentration_max" => "1000000",
-        "requests_per_5s" | "repeated_fills_max" => "100000",
+        "requests_per_5s" => "100000",
+        "repeated_fills_max" => "10000",
         key if key.ends_with("_per_second_max") => "1000",
         _ => return line.to_owned(),
     };
@@ -194,7 +195,7 @@ async fn propose(
                     reduce_only: false,
                 };
                 let now = client.now().0;
-                let sealed = client.publish(&PROPOSAL, None, &proposal, None, None)?;
+                let sealed = client.publish(&PROPOSAL, Some(strategy.as_str()), &proposal, None, None)?;
                 sent.push((order_id(strategy, sealed.id).to_string(), now));
             }
         }
@@ -232,7 +233,7 @@ async fn join<P: Principal>(server: &BusServer, name: &str) -> Result<Client<P>>
 
 fn message<P, M>(subject: &Subject<P, M>, bytes: usize) -> Sealed {
     Sealed {
-        subject: subject.row.pattern.into(),
+        subject: subject.row.pattern.replace('*', "sample"),
         id: EnvelopeId([0; 16]),
         seq: 0,
         frame: vec![0x5a; bytes],
@@ -281,7 +282,8 @@ async fn relay<P: Principal>(
     disk: Option<mpsc::Sender<oneshot::Sender<()>>>,
     answer: Sealed,
 ) -> Result<()> {
-    let mut inbox = client.listen(&[(row, None)], 64).await?;
+    let name = row.pattern.contains('*').then_some("sample");
+    let mut inbox = client.listen(&[(row, name)], 64).await?;
     tokio::spawn(async move {
         while inbox.recv().await.is_some() {
             if let Some(disk) = &disk {
