@@ -12,7 +12,7 @@ use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{ORDER, PERMIT, PROPOSAL, SIGN, SIGNATURE};
 use portcullis_wire::{Frame, codec};
 
-use super::ways::{Scene, forged_order, made_up_order, permit_around, tick};
+use super::ways::{Scene, forged_order, made_up_order, permit_around, plain_permit, tick};
 use crate::outcome::{Outcome, Refused};
 use crate::stage::proposal;
 use crate::venue;
@@ -203,16 +203,9 @@ fn after_the_judgement(scene: &mut Scene<'_>, part: Part) -> Result<Refused> {
 /// Risk-guard's true seal around brain's order with something else in it.
 fn inside_a_permit(scene: &mut Scene<'_>, what: &str, order: Vec<u8>) -> Result<Refused> {
     let policy = scene.stage.policy_hash;
-    let sealed = scene.thief.seal(
-        &PERMIT,
-        None,
-        &Permit {
-            order,
-            policy,
-            worst_price: None,
-            generation: 0,
-        },
-    )?;
+    let sealed = scene
+        .thief
+        .seal(&PERMIT, None, &plain_permit(order, policy))?;
     scene.took("risk-guard");
     let mark = scene.stage.mark()?;
     scene.thief.send(&sealed)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use audit::verify::read_unsealed;
 use portcullis_domain::{Order, OrderStatus, Side, StrategyId};
-use portcullis_wire::messages::{ExecutionStatus, Permit, PermitTaken, SignRequest, SignResponse};
+use portcullis_wire::messages::{ExecutionStatus, PermitTaken, SignRequest, SignResponse};
 use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{
     EXECUTION_STATUS, ORDER, PERMIT, PERMIT_TAKEN, PROPOSAL, SIGN, SIGNATURE,
@@ -13,7 +13,7 @@ use portcullis_wire::subjects::{
 use portcullis_wire::{Text, order_id};
 
 use super::heartbeat::beating;
-use super::ways::{Scene, made_up_order, wallet};
+use super::ways::{Scene, made_up_order, plain_permit, wallet};
 use crate::outcome::{Outcome, Refused};
 use crate::stage::proposal;
 use crate::stolen::now;
@@ -120,12 +120,7 @@ pub fn permit_in_its_place(
     })?;
     let (order, frame) = found.context("brain's order")?;
     scene.thief.begin();
-    let permit = Permit {
-        order: frame,
-        policy,
-        worst_price: None,
-        generation: 0,
-    };
+    let permit = plain_permit(frame, policy);
     let sealed = scene.thief.seal(&PERMIT, None, &permit)?;
     scene.thief.send(&sealed)?;
     // The heartbeats go on until execution has said what became of it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use audit::verify::read_unsealed;
 use portcullis_domain::{KillState, Order, Reason, Side, StrategyId};
-use portcullis_wire::messages::{Notice, Permit};
+use portcullis_wire::messages::Notice;
 use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{HEARTBEAT, KILL, ORDER, PERMIT, PROPOSAL};
 use portcullis_wire::{Signer, order_id};
@@ -15,6 +15,7 @@ use super::alter::{ask, request_for};
 use super::heartbeat::beating;
 use super::ways::{
     Scene, forged_heartbeat, forged_order, forged_permit, forged_request, kill_of, made_up_order,
+    plain_permit,
 };
 use crate::outcome::{Outcome, Refused};
 use crate::stage::{Stage, proposal};
@@ -166,16 +167,9 @@ fn permit(scene: &mut Scene<'_>) -> Result<Refused> {
     })?;
     let order = frame.context("brain goes on ordering when it hears that all is well")?;
     let policy = scene.stage.policy_hash;
-    let sealed = scene.thief.seal(
-        &PERMIT,
-        None,
-        &Permit {
-            order,
-            policy,
-            worst_price: None,
-            generation: 0,
-        },
-    )?;
+    let sealed = scene
+        .thief
+        .seal(&PERMIT, None, &plain_permit(order, policy))?;
     let mark = scene.stage.mark()?;
     scene.thief.send(&sealed)?;
     let way = "say armed, and permit an order after the kill";

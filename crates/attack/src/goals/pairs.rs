@@ -12,7 +12,7 @@ use audit::verify::read_unsealed;
 use audit_core::fact_digest;
 use portcullis_domain::{Bps, Hash, Order, OrderId, Price, PrincipalName, Reason, Side, Span};
 use portcullis_wire::messages::{
-    Kill, Notice, Permit, PermitTaken, Proposal, Receipt, SignAction, SignRequest, SignResponse,
+    Kill, Notice, PermitTaken, Proposal, Receipt, SignAction, SignRequest, SignResponse,
     SignatureRecord, Size,
 };
 use portcullis_wire::subjects::{
@@ -22,7 +22,9 @@ use portcullis_wire::{KeyId, Realm, Refusal, Sealed, Signer, Text};
 
 use super::Phase;
 use super::server::{keep_back, let_pass, slip};
-use super::ways::{armed, book_around, forged_heartbeat, made_up_order, made_up_receipt, tick};
+use super::ways::{
+    armed, book_around, forged_heartbeat, made_up_order, made_up_receipt, plain_permit, tick,
+};
 use crate::craft::Craft;
 use crate::outcome::{Outcome, Refused};
 use crate::puppet::Puppet;
@@ -215,16 +217,9 @@ fn permit_of(team: &mut Team<'_>, order: &Order, policy: Hash) -> Result<Sealed>
 }
 
 fn permit_around(team: &mut Team<'_>, order: Vec<u8>, policy: Hash) -> Result<Sealed> {
-    let sealed = team.thief("risk-guard")?.seal(
-        &PERMIT,
-        None,
-        &Permit {
-            order,
-            policy,
-            worst_price: None,
-            generation: 0,
-        },
-    )?;
+    let sealed = team
+        .thief("risk-guard")?
+        .seal(&PERMIT, None, &plain_permit(order, policy))?;
     team.took("risk-guard");
     Ok(sealed)
 }

@@ -2,12 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis_domain::{OrderId, Reason};
-use portcullis_wire::messages::Permit;
 use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{ORDER, PERMIT};
 
 use super::alter::{captured_order, fresh_permit, request_for, signature_for};
-use super::ways::{Scene, forged_permit, forged_request, made_up_order};
+use super::ways::{Scene, forged_permit, forged_request, made_up_order, plain_permit};
 use crate::outcome::{Outcome, Refused};
 use crate::venue;
 
@@ -63,16 +62,9 @@ fn permit_again(scene: &mut Scene<'_>) -> Result<Refused> {
         std::thread::park_timeout(std::time::Duration::from_millis(50));
     }
     let policy = scene.stage.policy_hash;
-    let sealed = scene.thief.seal(
-        &PERMIT,
-        None,
-        &Permit {
-            order,
-            policy,
-            worst_price: None,
-            generation: 0,
-        },
-    )?;
+    let sealed = scene
+        .thief
+        .seal(&PERMIT, None, &plain_permit(order, policy))?;
     scene.took("risk-guard");
     let mark = scene.stage.mark()?;
     scene.thief.send(&sealed)?;

@@ -2,12 +2,11 @@
 
 use anyhow::Result;
 use portcullis_domain::{OrderId, Reason};
-use portcullis_wire::messages::Permit;
 use portcullis_wire::principal::Role;
 use portcullis_wire::subjects::{PERMIT, SIGN};
 
 use super::ways::{
-    Scene, forged_order, forged_permit, forged_request, made_up_order, permit_around,
+    Scene, forged_order, forged_permit, forged_request, made_up_order, permit_around, plain_permit,
 };
 use crate::outcome::{Outcome, Refused};
 use crate::stage::SYMBOL;
@@ -52,16 +51,9 @@ pub fn unsealed_by_brain(scene: &mut Scene<'_>, quantity: &str) -> Result<Refuse
     let subject = &portcullis_wire::subjects::ORDER;
     let order = scene.thief.seal_as(brain, subject, None, &order)?.frame;
     let policy = scene.stage.policy_hash;
-    let permit = scene.thief.seal(
-        &PERMIT,
-        None,
-        &Permit {
-            order,
-            policy,
-            worst_price: None,
-            generation: 0,
-        },
-    )?;
+    let permit = scene
+        .thief
+        .seal(&PERMIT, None, &plain_permit(order, policy))?;
     scene.took("risk-guard");
     let mark = scene.stage.mark()?;
     scene.thief.send(&permit)?;

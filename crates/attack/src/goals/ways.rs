@@ -395,23 +395,23 @@ pub fn forged_permit(stage: &mut Stage, quantity: &str) -> Result<Sealed> {
     permit_around(stage, order)
 }
 
+/// The permit around these bytes that risk-guard gives before any breaker changed, with no worst price.
+pub const fn plain_permit(order: Vec<u8>, policy: portcullis_domain::Hash) -> Permit {
+    Permit {
+        order,
+        policy,
+        worst_price: None,
+        generation: 0,
+    }
+}
+
 /// A permit around these bytes, with seals of made-up keys.
 ///
 /// # Errors
 /// When it cannot be sealed.
 pub fn permit_around(stage: &Stage, order: Vec<u8>) -> Result<Sealed> {
     let policy = stage.policy_hash;
-    forge(
-        "risk-guard",
-        &PERMIT,
-        None,
-        &Permit {
-            order,
-            policy,
-            worst_price: None,
-            generation: 0,
-        },
-    )
+    forge("risk-guard", &PERMIT, None, &plain_permit(order, policy))
 }
 
 /// A request to sign, with seals of made-up keys.

@@ -1,6 +1,7 @@
 //! Execution's bundle with brain's, risk-guard's and the signer's: whoever may ask for signatures.
 
 use super::*;
+use crate::goals::ways::plain_permit;
 
 /// A request of execution's stolen keys to the signer; what it refuses is on record.
 fn request(
@@ -38,12 +39,7 @@ pub(super) fn without_a_permit(team: &mut Team<'_>) -> Result<Outcome> {
     team.took("brain");
     // Execution holds the key under which risk-guard seals for it, and no other of risk-guard's.
     let guard = PrincipalName::new("risk-guard")?;
-    let permit = Permit {
-        order: sealed.frame,
-        policy: team.stage.policy_hash,
-        worst_price: None,
-        generation: 0,
-    };
+    let permit = plain_permit(sealed.frame, team.stage.policy_hash);
     let permit = team
         .thief("execution")?
         .seal_as(guard, &PERMIT, None, &permit)?;
@@ -184,12 +180,7 @@ pub(super) fn without_the_venues_key(team: &mut Team<'_>) -> Result<Outcome> {
         PrincipalName::new("risk-guard")?,
     );
     let sealed = team.thief("signer")?.seal_as(brain, &ORDER, None, &order)?;
-    let permit = Permit {
-        order: sealed.frame,
-        policy: team.stage.policy_hash,
-        worst_price: None,
-        generation: 0,
-    };
+    let permit = plain_permit(sealed.frame, team.stage.policy_hash);
     let permit = team
         .thief("signer")?
         .seal_as(guard, &PERMIT, None, &permit)?;
