@@ -7,7 +7,7 @@
 //! ```
 
 mod render;
-mod risk;
+pub(crate) mod risk;
 
 pub use render::{LATCHES, Processes, Standing};
 pub use risk::{action_words, amount, bar, left_of, percent, posture_words, used_of};

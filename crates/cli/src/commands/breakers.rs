@@ -304,6 +304,7 @@ mod tests {
     use portcullis_wire::messages::RiskCommand;
 
     use super::*;
+    use crate::view::risk::tests::quiet;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -317,19 +318,6 @@ mod tests {
         let words = std::iter::once("breakers").chain(line.split_whitespace());
         let line = Line::try_parse_from(words).map_err(|problem| problem.to_string())?;
         Ok(line.breakers)
-    }
-
-    fn quiet() -> RiskStatus {
-        RiskStatus {
-            posture: Posture::Normal,
-            generation: 0,
-            breakers: vec![],
-            halts: vec![],
-            suspended: vec![],
-            pending: vec![],
-            limits: vec![],
-            left_out: 0,
-        }
     }
 
     fn busy() -> RiskStatus {

@@ -184,7 +184,7 @@ pub fn bar(percent: u64, width: u64, output: &Output) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use portcullis_domain::Span;
     use portcullis_wire::Text;
     use portcullis_wire::messages::HaltStatus;
@@ -193,7 +193,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-    fn quiet() -> RiskStatus {
+    /// Nothing to tell.
+    pub(crate) fn quiet() -> RiskStatus {
         RiskStatus {
             posture: Posture::Normal,
             generation: 0,
