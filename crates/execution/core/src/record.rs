@@ -3,9 +3,12 @@
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    Fill, Order, OrderId, OrderStatus, StrategyId, Timestamp, Usd, VenueOrderId,
+    Fill, Hash, Order, OrderId, OrderStatus, StrategyId, Timestamp, Usd, VenueOrderId,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::input::Movement;
+use crate::snapshot::Kept;
 
 /// One change of state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +59,27 @@ pub enum Record {
         day: u64,
         /// The equity that the day's loss is measured from.
         baseline: Usd,
+        /// SHA-256 over this and every earlier beginning of a day: none is written twice, or left out.
+        chain: Hash,
+    },
+    /// A limit of the day's loss was in force: until the day is over no looser one is.
+    LimitSeen(Usd),
+    /// The equity at a moment, for the loss of the last 24 hours.
+    Sampled {
+        /// When.
+        at: Timestamp,
+        /// As in [`Record::Equity`].
+        equity: Usd,
+    },
+    /// The venue moved money without a fill.
+    Moved(Movement),
+    /// Both accounts were compared for the first time: what the venue's wallet held before anything
+    /// of this journal.
+    WalletBegan(Usd),
+    /// Both accounts agreed; what the venue moved before need not be asked for again.
+    Agreed {
+        /// When the venue was asked.
+        at: Timestamp,
     },
     /// The equity a moment ago, kept so that a day that begins while the process is down has a
     /// baseline.
@@ -67,6 +91,8 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         strategies: Option<Vec<(StrategyId, Usd)>>,
     },
+    /// A part of the state, in a journal that was begun anew.
+    Kept(Kept),
 }
 
 impl Record {
