@@ -1,10 +1,13 @@
-//! Reads the venue's whole account, of one moment: positions are the same before and after.
+//! Reads the venue's whole account, of one moment: positions and wallet are the same before and
+//! after.
 
 use execution_core::VenueOrder;
-use portcullis_domain::{Exposure, Fill, Timestamp};
+use portcullis_domain::{Exposure, Fill, Timestamp, Usd};
 use portcullis_runtime::tracing;
 use portcullis_venue::bybit::Action;
-use portcullis_venue::bybit::reply::{Execution as VenueExecution, OrderInfo, Page, Position};
+use portcullis_venue::bybit::reply::{
+    Execution as VenueExecution, OrderInfo, Page, Position, Wallet,
+};
 use portcullis_wire::Text;
 use portcullis_wire::messages::SignAction;
 
@@ -14,6 +17,8 @@ use crate::venue::{CallError, Event, Positions, Venue, fill_of, order_of};
 const PAGES_MAX: usize = 400;
 /// How often the account is read again when it changed while it was read.
 const STABLE_TRIES: usize = 5;
+/// What everything is settled in.
+const SETTLEMENT_COIN: &str = "USDT";
 
 impl Venue {
     /// Reads the whole account; it comes as an event.
@@ -33,20 +38,23 @@ impl Venue {
 
     pub(crate) async fn account(&self, fills_since: Timestamp) -> Result<Event, CallError> {
         let mut asked_at = self.now();
-        let mut before = self.positions().await?;
+        let mut before = (self.positions().await?, self.wallet().await?);
         for _ in 0..STABLE_TRIES {
             let fills = self.fills(fills_since).await?;
             let open = self.open_orders().await?;
-            let after = self.positions().await?;
+            let after = (self.positions().await?, self.wallet().await?);
             if before == after {
+                let (positions, wallet) = after;
                 return Ok(Event::Account {
                     asked_at,
                     open,
                     fills,
-                    positions: after,
+                    positions,
+                    wallet,
+                    movements: Vec::new(),
                 });
             }
-            // Something filled meanwhile: what was read is of two moments.
+            // Something filled or moved meanwhile: what was read is of two moments.
             asked_at = self.now();
             before = after;
         }
@@ -74,6 +82,18 @@ impl Venue {
             cursor = page.next;
         }
         Err(CallError::Endless)
+    }
+
+    /// The balance in the coin that everything is settled in. An account that never held any has
+    /// none.
+    pub(crate) async fn wallet(&self) -> Result<Usd, CallError> {
+        let page: Page<Wallet> = self
+            .call(&Action::QueryWallet, SignAction::QueryWallet)
+            .await?;
+        let mut coins = page.list.iter().flat_map(|wallet| wallet.coins.iter());
+        Ok(coins
+            .find(|coin| coin.coin.as_str() == SETTLEMENT_COIN)
+            .map_or(Usd::ZERO, |coin| coin.balance))
     }
 
     pub(crate) async fn fills(&self, since: Timestamp) -> Result<Vec<Fill>, CallError> {

@@ -34,6 +34,8 @@ impl Shell {
                 open,
                 fills,
                 positions,
+                wallet,
+                movements,
             } => {
                 self.reading_account = false;
                 self.step(Input::Account {
@@ -41,6 +43,8 @@ impl Shell {
                     open,
                     fills,
                     positions,
+                    wallet,
+                    movements,
                 })
                 .await
             }

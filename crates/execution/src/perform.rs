@@ -63,6 +63,7 @@ impl Shell {
                 }
                 Effect::Place { .. }
                 | Effect::CancelAll { .. }
+                | Effect::CancelForeign { .. }
                 | Effect::Query { .. }
                 | Effect::Reconcile
                 | Effect::Latch(..) => actions.push(effect),
@@ -158,6 +159,13 @@ impl Shell {
             }
             Effect::CancelAll { symbol } => {
                 self.venue.cancel_all(symbol);
+                Ok(())
+            }
+            Effect::CancelForeign {
+                symbol,
+                venue_order,
+            } => {
+                self.venue.cancel_foreign(symbol, venue_order);
                 Ok(())
             }
             Effect::Query { order, symbol } => {

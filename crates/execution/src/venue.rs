@@ -9,9 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use execution_core::{PlaceOutcome, QueryOutcome, Requests, Ticket, VenueOrder, VenueState};
+use execution_core::{
+    Movement, PlaceOutcome, QueryOutcome, Requests, Ticket, VenueOrder, VenueState,
+};
 use portcullis_domain::{
-    EnvelopeId, Exposure, Fill, Order, OrderId, OrderStatus, Reason, Symbol, Timestamp,
+    EnvelopeId, Exposure, Fill, Order, OrderId, OrderStatus, Reason, Symbol, Timestamp, Usd,
+    VenueOrderId,
 };
 use portcullis_runtime::telemetry::Span;
 use portcullis_runtime::{BusError, Service, tracing};
@@ -55,6 +58,8 @@ pub enum Event {
         open: Vec<VenueOrder>,
         fills: Vec<Fill>,
         positions: Positions,
+        wallet: Usd,
+        movements: Vec<Movement>,
     },
     AccountUnread,
 }
@@ -447,6 +452,29 @@ impl Venue {
         });
     }
 
+    /// Cancels one order that is not ours; whether it worked only the venue tells.
+    pub fn cancel_foreign(&self, symbol: Symbol, venue_order: VenueOrderId) {
+        let venue = self.clone();
+        tokio::spawn(async move {
+            let action = Action::CancelForeign {
+                symbol,
+                venue_order,
+            };
+            let sign = SignAction::CancelForeign {
+                symbol,
+                venue_order,
+            };
+            match venue.call::<OrderAcknowledgement>(&action, sign).await {
+                // Over already is as good as cancelled.
+                Ok(_) | Err(CallError::Venue(VenueError::NotFound, _)) => {}
+                Err(error) => tracing::warn!(
+                    %symbol, %venue_order, error = &error as &dyn std::error::Error,
+                    "cancel an order that is not ours"
+                ),
+            }
+        });
+    }
+
     /// Asks about one order; the answer comes as an event.
     pub fn query(&self, order: OrderId, symbol: Symbol) {
         let venue = self.clone();
@@ -557,6 +585,9 @@ pub(crate) fn order_of(info: &OrderInfo) -> Option<VenueOrder> {
         order: info.order,
         venue_order: info.venue_order,
         symbol: info.symbol,
+        side: info.side,
+        quantity: info.quantity,
+        limit_price: info.price,
         state,
         filled: info.filled,
         detail: Text::lossy(info.reject_reason.as_str()),

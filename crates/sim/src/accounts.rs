@@ -1,7 +1,7 @@
 //! Reads the venue's whole account, of one moment: positions are the same before and after.
 
 use execution_core::{Input, VenueOrder};
-use portcullis_domain::{Exposure, Fill, Symbol, Timestamp};
+use portcullis_domain::{Exposure, Fill, Symbol, Timestamp, Usd};
 
 use crate::cast::Who;
 use crate::requests::Purpose;
@@ -81,6 +81,8 @@ impl World {
                         open: reading.open,
                         fills: reading.fills,
                         positions,
+                        wallet: Usd::ZERO,
+                        movements: Vec::new(),
                     });
                     return;
                 }

@@ -106,6 +106,13 @@ pub enum SignAction {
         /// Which instrument.
         symbol: Symbol,
     },
+    /// Cancel one order by the venue's own id of it: an order that is not ours has no other.
+    CancelForeign {
+        /// What it trades.
+        symbol: Symbol,
+        /// The venue's id of it.
+        venue_order: VenueOrderId,
+    },
     /// Read one order by its client order id.
     QueryOrder {
         /// What it trades.
@@ -132,6 +139,13 @@ pub enum SignAction {
     },
     /// Read the balance.
     QueryWallet,
+    /// Read what changed the balance since a moment.
+    QueryMovements {
+        /// The first moment, by the venue's clock.
+        since: Timestamp,
+        /// Where the last page ended, or empty.
+        cursor: Text,
+    },
     /// Log in to the private stream.
     StreamLogin {
         /// Until when the login is valid, in milliseconds since the epoch.

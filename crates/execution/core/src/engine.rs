@@ -134,6 +134,13 @@ impl Execution {
         known.minus(FILLS_OVERLAP)
     }
 
+    /// From when on movements of the wallet must be fetched for a reconciliation, by the venue's
+    /// clock.
+    #[must_use]
+    pub fn movements_since(&self) -> Timestamp {
+        self.fills_since()
+    }
+
     /// Decides.
     ///
     /// # Errors
@@ -190,6 +197,8 @@ impl Execution {
                 open,
                 fills,
                 positions,
+                wallet: _,
+                movements: _,
             } => {
                 self.account(out, asked_at, &open, fills, &positions, now)?;
             }

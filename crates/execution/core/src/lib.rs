@@ -32,6 +32,7 @@ mod upkeep;
 
 pub use engine::{Execution, Fault, Settings};
 pub use input::{
-    Effect, Effects, Input, PlaceOutcome, QueryOutcome, Requests, Ticket, VenueOrder, VenueState,
+    Effect, Effects, Input, Movement, MovementKind, PlaceOutcome, QueryOutcome, Requests, Ticket,
+    VenueOrder, VenueState,
 };
 pub use record::Record;

@@ -45,6 +45,8 @@ pub enum EndpointClass {
     Executions,
     /// Reading the balance.
     Wallet,
+    /// Reading what changed the balance.
+    Movements,
     /// Reading the venue's clock and other public matter.
     Public,
 }
@@ -59,6 +61,7 @@ impl EndpointClass {
         Self::Positions,
         Self::Executions,
         Self::Wallet,
+        Self::Movements,
         Self::Public,
     ];
 
@@ -67,12 +70,13 @@ impl EndpointClass {
     pub const fn of(action: &Action<'_>) -> Option<Self> {
         Some(match action {
             Action::Place(_) => Self::Place,
-            Action::Cancel { .. } => Self::Cancel,
+            Action::Cancel { .. } | Action::CancelForeign { .. } => Self::Cancel,
             Action::CancelAll { .. } => Self::CancelAll,
             Action::QueryOrder { .. } | Action::QueryOpenOrders { .. } => Self::Orders,
             Action::QueryPositions { .. } => Self::Positions,
             Action::QueryExecutions { .. } => Self::Executions,
             Action::QueryWallet => Self::Wallet,
+            Action::QueryMovements { .. } => Self::Movements,
             Action::StreamLogin { .. } => return None,
         })
     }
@@ -87,6 +91,7 @@ impl EndpointClass {
             | Self::Positions
             | Self::Executions
             | Self::Wallet
+            | Self::Movements
             | Self::Public => false,
         }
     }
@@ -95,6 +100,7 @@ impl EndpointClass {
     const fn limit_documented(self) -> u32 {
         match self {
             Self::Place | Self::Cancel | Self::CancelAll => 10,
+            Self::Movements => 30,
             Self::Orders | Self::Positions | Self::Executions | Self::Wallet | Self::Public => 50,
         }
     }

@@ -247,11 +247,13 @@ impl Engine {
             SignAction::Place { permit: frame } => Some(self.may_place(now, frame, permit)?),
             SignAction::Cancel { .. }
             | SignAction::CancelAll { .. }
+            | SignAction::CancelForeign { .. }
             | SignAction::QueryOrder { .. }
             | SignAction::QueryOpenOrders { .. }
             | SignAction::QueryPositions { .. }
             | SignAction::QueryExecutions { .. }
-            | SignAction::QueryWallet => None,
+            | SignAction::QueryWallet
+            | SignAction::QueryMovements { .. } => None,
             SignAction::StreamLogin { expires_ms } => {
                 let expires_at = Timestamp::from_millis(*expires_ms);
                 if expires_at <= now || expires_at > now.plus(LOGIN_LIFETIME_MAX) {
@@ -397,6 +399,13 @@ fn venue_action<'a>(action: &'a SignAction, order: Option<&'a Order>) -> Option<
             order: *order,
         },
         SignAction::CancelAll { symbol } => Action::CancelAll { symbol: *symbol },
+        SignAction::CancelForeign {
+            symbol,
+            venue_order,
+        } => Action::CancelForeign {
+            symbol: *symbol,
+            venue_order: *venue_order,
+        },
         SignAction::QueryOrder { symbol, order } => Action::QueryOrder {
             symbol: *symbol,
             order: *order,
@@ -412,6 +421,10 @@ fn venue_action<'a>(action: &'a SignAction, order: Option<&'a Order>) -> Option<
             cursor: cursor.as_str(),
         },
         SignAction::QueryWallet => Action::QueryWallet,
+        SignAction::QueryMovements { since, cursor } => Action::QueryMovements {
+            since: *since,
+            cursor: cursor.as_str(),
+        },
         SignAction::StreamLogin { expires_ms } => Action::StreamLogin {
             expires_ms: *expires_ms,
         },
@@ -428,10 +441,12 @@ fn described(
         SignAction::Place { .. } => permitted.map(|order| order.id),
         SignAction::Cancel { order, .. } | SignAction::QueryOrder { order, .. } => Some(*order),
         SignAction::CancelAll { .. }
+        | SignAction::CancelForeign { .. }
         | SignAction::QueryOpenOrders { .. }
         | SignAction::QueryPositions { .. }
         | SignAction::QueryExecutions { .. }
         | SignAction::QueryWallet
+        | SignAction::QueryMovements { .. }
         | SignAction::StreamLogin { .. } => None,
     };
     match venue_action(action, permitted) {

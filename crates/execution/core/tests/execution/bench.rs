@@ -4,7 +4,7 @@ use execution_core::{
 };
 use portcullis_domain::{
     Book, Exposure, Fill, Hash, KillState, Level, Order, OrderId, OrderStatus, Posture, Reason,
-    Span, Symbol, Timestamp, VenueExecutionId, VenueOrderId,
+    Span, Symbol, Timestamp, Usd, VenueExecutionId, VenueOrderId,
 };
 use portcullis_testkit::World;
 use portcullis_testkit::seals::{NOW, order};
@@ -58,6 +58,9 @@ pub fn venue(number: u64, state: VenueState, filled: Option<&str>) -> VenueOrder
         order: Some(id(number)),
         venue_order: VenueOrderId::new("venue-1").unwrap(),
         symbol: xrp(),
+        side: order(number, NOW).side,
+        quantity: order(number, NOW).quantity,
+        limit_price: Some(order(number, NOW).limit_price),
         state,
         filled: filled.map(|text| text.parse().unwrap()),
         detail: Text::lossy(""),
@@ -138,6 +141,8 @@ impl Bench {
             open: open.to_vec(),
             fills: fills.to_vec(),
             positions: positions.to_vec(),
+            wallet: Usd::ZERO,
+            movements: Vec::new(),
         })
     }
 
