@@ -15,8 +15,10 @@ pub use risk::{action_words, amount, bar, left_of, percent, posture_words, used_
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use portcullis_domain::{
-    BreakerState, Fill, Hash, KillCause, KillState, OrderId, OrderStatus, Reason, Span, Timestamp,
+    BreakerState, Fill, Hash, KillCause, KillState, OrderId, OrderStatus, Reason, Span, Symbol,
+    Timestamp, Venue,
 };
+use portcullis_wire::Text;
 use portcullis_wire::messages::{
     Checkpoint, CommandOutcome, Decision, ExecutionReport, ExecutionStatus, Notice, Outcome,
     RiskStatus, ServiceStatus, Verdict,
@@ -337,6 +339,26 @@ impl View {
                 );
                 self.happened(at, source, false, text);
             }
+            Notice::VenueHalt {
+                symbol,
+                is_over,
+                evidence,
+            } => {
+                let text = halt_words(*symbol, *is_over, evidence);
+                self.happened(at, source, !is_over, text);
+            }
+            Notice::KillConfirmed {
+                venue,
+                orders,
+                after_ms,
+            } => {
+                let text = kill_words(*venue, *orders, *after_ms);
+                self.happened(at, source, false, text);
+            }
+            Notice::DayBegan { day, baseline, .. } => {
+                let text = format!("day {day} began with an equity of {baseline} USD");
+                self.happened(at, source, false, text);
+            }
             Notice::Policy { service, runs, own } => {
                 let agrees = if runs == own { "the same" } else { "another" };
                 let text = format!("{service} runs {agrees} risk policy: {runs}");
@@ -564,6 +586,21 @@ pub const fn cause_words(cause: KillCause) -> &'static str {
         KillCause::LatchUnreadable => "its latch file is missing or damaged",
         KillCause::AlreadyLatched => "it already was before the start",
     }
+}
+
+/// That nothing new is sent somewhere, or is again.
+pub(crate) fn halt_words(symbol: Option<Symbol>, is_over: bool, evidence: &Text) -> String {
+    let place = symbol.map_or_else(|| "any instrument".to_owned(), |at| at.to_string());
+    if is_over {
+        format!("{place} goes on: {evidence}")
+    } else {
+        format!("nothing new in {place}: {evidence}")
+    }
+}
+
+/// That the venue has confirmed a kill.
+pub(crate) fn kill_words(venue: Venue, orders: u64, after_ms: u64) -> String {
+    format!("{venue} confirms after {after_ms} ms that nothing is open; {orders} orders were")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use execution_core::{ForeignOrders, hard_limits};
 use portcullis_domain::{Hash, Span, Symbol};
 use portcullis_runtime::config::{self, Problems};
 use portcullis_runtime::venue_link::PlainText;
@@ -49,6 +50,15 @@ struct RawVenue {
     clock_offset_max_ms: u64,
     requests_per_5s: usize,
     cancel_reserve: usize,
+    foreign_orders: RawForeignOrders,
+}
+
+/// See [`ForeignOrders`].
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawForeignOrders {
+    Report,
+    Cancel,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +78,7 @@ pub struct Config {
     pub clock: ClockSettings,
     pub budget: BudgetSettings,
     pub requests_in_flight_max: usize,
+    pub foreign_orders: ForeignOrders,
 }
 
 impl Config {
@@ -79,6 +90,19 @@ impl Config {
         let (policy, policy_hash) = policy::load(&arguments.policy)?;
         let path: &Path = &arguments.service.config;
         let raw: RawConfig = config::load(path)?;
+        let compiled = hard_limits::digest();
+        if policy.hard_limits != compiled {
+            let mut problems = Problems::new();
+            problems.add(
+                "hard_limits",
+                format_args!(
+                    "is {}, and the limits compiled into this binary have {compiled}: start the binary \
+                     that the policy is for, or have the owners of both agree on the policy",
+                    policy.hard_limits
+                ),
+            );
+            return problems.into_result(&arguments.policy, None);
+        }
         let mut problems = Problems::new();
         let mut millis = |key: &str, value: u64, max: u64| {
             if value == 0 || value > max {
@@ -134,6 +158,10 @@ impl Config {
                 cancel_reserve: raw.venue.cancel_reserve,
             },
             requests_in_flight_max,
+            foreign_orders: match raw.venue.foreign_orders {
+                RawForeignOrders::Report => ForeignOrders::Report,
+                RawForeignOrders::Cancel => ForeignOrders::Cancel,
+            },
         });
         problems.into_result(path, config)
     }

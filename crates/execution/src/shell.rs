@@ -144,6 +144,7 @@ impl Shell {
             policy_hash: config.policy_hash,
             daily_loss_max: config.policy.daily_loss_max,
             book_age_max: Span::from_millis(config.policy.book_age_ms_max),
+            foreign_orders: config.foreign_orders,
         };
         let mut core = Execution::new(settings, latch.state(), now);
         for record in &history.records {

@@ -11,12 +11,13 @@ use crate::world::World;
 /// How often it is read again when it changed meanwhile.
 const TRIES: u32 = 5;
 
-/// The four questions.
+/// The questions, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Before,
     Fills,
     Open,
+    Wallet,
     After,
 }
 
@@ -28,6 +29,7 @@ pub struct Reading {
     before: Vec<(Symbol, Exposure)>,
     fills: Vec<Fill>,
     open: Vec<VenueOrder>,
+    wallet: Usd,
     tries: u32,
 }
 
@@ -47,6 +49,7 @@ impl World {
             before: Vec::new(),
             fills: Vec::new(),
             open: Vec::new(),
+            wallet: Usd::ZERO,
             tries: 0,
         });
         self.trace.count("account read");
@@ -72,6 +75,10 @@ impl World {
             }
             (Stage::Open, Some(Reply::Orders(open))) => {
                 reading.open = open;
+                Some(Stage::Wallet)
+            }
+            (Stage::Wallet, Some(Reply::Wallet(wallet))) => {
+                reading.wallet = wallet;
                 Some(Stage::After)
             }
             (Stage::After, Some(Reply::Positions(positions))) => {
@@ -81,7 +88,7 @@ impl World {
                         open: reading.open,
                         fills: reading.fills,
                         positions,
-                        wallet: Usd::ZERO,
+                        wallet: reading.wallet,
                         movements: Vec::new(),
                     });
                     return;

@@ -201,6 +201,7 @@ impl World {
                 Action::QueryOpenOrders { cursor: "" },
                 SignAction::QueryOpenOrders { cursor: empty },
             ),
+            Purpose::Read(Stage::Wallet, _) => (Action::QueryWallet, SignAction::QueryWallet),
             Purpose::Login(expires_ms) => {
                 let expires_ms = *expires_ms;
                 (

@@ -8,6 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use portcullis_domain::{
     Exposure, Fill, OrderId, Side, Symbol, Timestamp, Usd, VenueExecutionId, VenueOrderId,
 };
+use portcullis_testkit::wallet::Wallet;
 use portcullis_venue::bybit::{Method, RECV_WINDOW_MS, Request, VenueError, text_to_sign};
 use portcullis_wire::Text;
 use rust_decimal::Decimal;
@@ -39,6 +40,7 @@ pub enum Reply {
     Orders(Vec<VenueOrder>),
     Fills(Vec<Fill>),
     Positions(Vec<(Symbol, Exposure)>),
+    Wallet(Usd),
 }
 
 /// What the venue's stream tells.
@@ -68,6 +70,7 @@ pub struct Venue {
     by_link: BTreeMap<OrderId, VenueOrderId>,
     pub fills: Vec<Fill>,
     positions: BTreeMap<Symbol, Exposure>,
+    wallet: Wallet,
     /// What the stream has to tell.
     pub pushed: Vec<Pushed>,
     /// How many placements were taken under each client order id.
@@ -132,6 +135,7 @@ impl Venue {
                 let held = self.positions().into_iter().collect();
                 Reply::Positions(held)
             }
+            ("/v5/account/wallet-balance", Method::Get) => Reply::Wallet(self.wallet.balance()),
             ("/v5/execution/list", Method::Get) => {
                 let since = argument(&request.payload, "startTime")
                     .and_then(|text| text.parse::<u64>().ok())
@@ -348,6 +352,7 @@ impl Venue {
         let position = self.positions.entry(order.symbol).or_insert(Exposure::FLAT);
         *position = sure(order.side.applied(*position, quantity), "a position");
         let whole = order.filled == order.steps;
+        self.wallet.fill(&fill);
         self.fills.push(fill.clone());
         self.pushed.push(Pushed::Fill(fill));
         if whole {

@@ -23,5 +23,6 @@ pub mod bus;
 )]
 pub mod policies;
 pub mod seals;
+pub mod wallet;
 
 pub use seals::World;

@@ -218,6 +218,13 @@ impl Execution {
 }
 
 impl Entry {
+    /// Once it may be at the venue, the venue has to confirm it.
+    pub(crate) fn begin_watch(&mut self) {
+        if self.watch.is_none() {
+            self.watch = Some(Watch::new(self.accepted_at, self.notional()));
+        }
+    }
+
     /// Whether its end is one that the venue has no part in, so that nothing has to be confirmed.
     pub(crate) const fn needs_no_word(&self) -> bool {
         match &self.state {

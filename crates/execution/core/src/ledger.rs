@@ -78,7 +78,7 @@ impl Ledger {
         holding.position = position;
         holding.cost = cost;
         holding.last = Some(fill.price);
-        account.keep(fill.symbol, booked);
+        account.take(fill.symbol, booked);
         self.cash = cash;
         self.fills = self.fills.saturating_add(1);
         Ok(())

@@ -3,11 +3,12 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use portcullis_domain::{
-    Exposure, Hash, Order, OrderId, OrderStatus, Quantity, Symbol, Timestamp, VenueExecutionId,
-    VenueOrderId,
+    Exposure, Hash, Order, OrderId, OrderStatus, Quantity, Symbol, Timestamp, Usd,
+    VenueExecutionId, VenueOrderId,
 };
 
 use crate::confirm::{Confirmed, Watch};
+use crate::hard_limits::order_notional_max;
 use crate::input::{Ticket, VenueState};
 
 /// How many ended orders are remembered, for late fills and duplicates.
@@ -123,6 +124,12 @@ impl Entry {
             Some(filled) => self.order.quantity.minus(filled),
             None => Some(self.order.quantity),
         }
+    }
+
+    /// What it is worth at its limit price; what cannot be computed is worth the most.
+    pub fn notional(&self) -> Usd {
+        let notional = self.order.limit_price.notional(self.order.quantity);
+        notional.unwrap_or(order_notional_max())
     }
 
     /// Whether this fill was booked before.
@@ -295,6 +302,13 @@ impl Orders {
             .iter()
             .filter(|(_, count)| **count > 0)
             .map(|(symbol, _)| *symbol)
+    }
+
+    /// Those orders.
+    pub fn watched(&self) -> impl Iterator<Item = &Entry> {
+        self.watched
+            .iter()
+            .filter_map(|(_, id)| self.entries.get(id))
     }
 
     /// The first order that wants to be looked at by now.

@@ -56,7 +56,7 @@ impl Account {
         })
     }
 
-    pub fn keep(&mut self, symbol: Symbol, booked: Booked) {
+    pub fn take(&mut self, symbol: Symbol, booked: Booked) {
         self.cash = booked.cash;
         self.shares.entry(symbol).or_default().position = booked.position;
     }

@@ -1,13 +1,16 @@
 //! An execution with its journal, driven by hand.
+use std::collections::BTreeSet;
+
 use execution_core::{
-    Effect, Effects, Execution, Input, Record, Requests, Settings, Ticket, VenueOrder, VenueState,
+    Effect, Effects, Execution, ForeignOrders, Input, Movement, Record, Requests, Settings, Ticket, VenueOrder, VenueState,
 };
 use portcullis_domain::{
     Book, Exposure, Fill, Hash, KillState, Level, Order, OrderId, OrderStatus, Posture, Reason,
-    Span, Symbol, Timestamp, Usd, VenueExecutionId, VenueOrderId,
+    Span, Symbol, Timestamp, VenueExecutionId, VenueOrderId,
 };
 use portcullis_testkit::World;
 use portcullis_testkit::seals::{NOW, order};
+use portcullis_testkit::wallet::Wallet;
 use portcullis_wire::Text;
 use portcullis_wire::messages::{ExecutionStatus, Heartbeat, Receipt};
 use portcullis_wire::subjects::{BOOK, HEARTBEAT};
@@ -21,6 +24,9 @@ pub struct Bench {
     pub execution: Execution,
     pub journal: Vec<Record>,
     pub now: Timestamp,
+    /// The venue's wallet, from the fills that this side was told of.
+    pub wallet: Wallet,
+    booked: BTreeSet<VenueExecutionId>,
 }
 
 pub fn settings() -> Settings {
@@ -28,6 +34,7 @@ pub fn settings() -> Settings {
         policy_hash: POLICY,
         daily_loss_max: "500".parse().unwrap(),
         book_age_max: Span::from_secs(2),
+        foreign_orders: ForeignOrders::Report,
     }
 }
 
@@ -83,6 +90,8 @@ impl Bench {
             execution: Execution::new(settings(), KillState::Armed, NOW),
             journal: Vec::new(),
             now: NOW,
+            wallet: Wallet::default(),
+            booked: BTreeSet::new(),
         };
         bench.step(Input::Tick);
         bench.step(Input::StreamUp);
@@ -93,6 +102,9 @@ impl Bench {
     }
 
     pub fn step(&mut self, input: Input) -> Vec<Effect> {
+        if let Input::VenueFill(fill) = &input {
+            self.pay(fill);
+        }
         let Effects { records, effects } = self.execution.step(self.now, input).unwrap();
         self.journal.extend(records);
         effects
@@ -130,19 +142,41 @@ impl Bench {
         self.step(Input::Book(book))
     }
 
+    fn pay(&mut self, fill: &Fill) {
+        if self.booked.insert(fill.execution) {
+            self.wallet.fill(fill);
+        }
+    }
+
     pub fn account(
         &mut self,
         open: &[VenueOrder],
         fills: &[Fill],
         positions: &[(Symbol, Exposure)],
     ) -> Vec<Effect> {
+        self.account_moved(open, fills, positions, &[])
+    }
+
+    pub fn account_moved(
+        &mut self,
+        open: &[VenueOrder],
+        fills: &[Fill],
+        positions: &[(Symbol, Exposure)],
+        movements: &[Movement],
+    ) -> Vec<Effect> {
+        for fill in fills {
+            self.pay(fill);
+        }
+        for movement in movements {
+            self.wallet.add(movement.amount);
+        }
         self.step(Input::Account {
             asked_at: self.now,
             open: open.to_vec(),
             fills: fills.to_vec(),
             positions: positions.to_vec(),
-            wallet: Usd::ZERO,
-            movements: Vec::new(),
+            wallet: self.wallet.balance(),
+            movements: movements.to_vec(),
         })
     }
 
