@@ -1,6 +1,10 @@
 //! Money that moves without a trade: transfers and funding, by the admin endpoint.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
