@@ -175,7 +175,8 @@ impl Shell {
             Effect::Reconcile => {
                 if !self.reading_account {
                     self.reading_account = true;
-                    self.venue.read_account(self.core.fills_since());
+                    self.venue
+                        .read_account(self.core.fills_since(), self.core.movements_since());
                 }
                 Ok(())
             }

@@ -107,6 +107,8 @@ pub enum CallError {
     Venue(VenueError, String),
     #[error("the venue's list does not end")]
     Endless,
+    #[error("the balance changed by what has no account here: {0}")]
+    Unaccountable(String),
     #[error("the account changes faster than it can be read")]
     Unstable,
 }
@@ -168,6 +170,10 @@ impl Venue {
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
         self.0.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn venue_now(&self) -> Result<Timestamp, CallError> {
+        self.venue_now_ms().map(Timestamp::from_millis)
     }
 
     fn venue_now_ms(&self) -> Result<u64, CallError> {

@@ -84,7 +84,7 @@ const fn order(path: &'static str) -> Endpoint {
     }
 }
 
-static ENDPOINTS: [Endpoint; 21] = [
+static ENDPOINTS: [Endpoint; 22] = [
     public("/v5/market/time"),
     public("/v5/market/instruments-info"),
     public("/v5/market/orderbook"),
@@ -101,6 +101,7 @@ static ENDPOINTS: [Endpoint; 21] = [
     query("/v5/execution/list"),
     query("/v5/position/list"),
     query("/v5/account/wallet-balance"),
+    query("/v5/account/transaction-log"),
     query("/v5/account/info"),
     query("/v5/account/fee-rate"),
     query("/v5/user/query-api"),

@@ -10,7 +10,7 @@ mod desk;
 
 use desk::{Desk, POLICY, config, decision, refusal};
 use portcullis_domain::{
-    Hash, KillState, Order, OrderId, Posture, Reason, Side, Span, Symbol, Timestamp,
+    Hash, KillState, Order, OrderId, Posture, Reason, Side, Span, Symbol, Timestamp, VenueOrderId,
 };
 use portcullis_testkit::seals::{self, NOW};
 use portcullis_venue::bybit::{self, Action, Authority};
@@ -392,6 +392,7 @@ fn a_permit_for_another_order_than_the_request_encloses_is_refused() {
 fn others(desk: &Desk) -> Vec<SignRequest> {
     let symbol = Symbol::new("XRPUSDT").unwrap();
     let order = OrderId([9; 16]);
+    let venue_order = VenueOrderId::new("5f0c1b2e-1111").unwrap();
     let since = Timestamp::from_millis(1_790_000_000_000);
     let cursor = Text::new("a%3A1").unwrap();
     let expires_ms = desk.now.as_millis() + 10_000;
@@ -427,7 +428,27 @@ fn others(desk: &Desk) -> Vec<SignRequest> {
                 cursor: "a%3A1",
             },
         ),
+        desk.ask_other(
+            SignAction::CancelForeign {
+                symbol,
+                venue_order,
+            },
+            &Action::CancelForeign {
+                symbol,
+                venue_order,
+            },
+        ),
         desk.ask_other(SignAction::QueryWallet, &Action::QueryWallet),
+        desk.ask_other(
+            SignAction::QueryMovements {
+                since,
+                cursor: page(),
+            },
+            &Action::QueryMovements {
+                since,
+                cursor: "a%3A1",
+            },
+        ),
         desk.ask_other(
             SignAction::StreamLogin { expires_ms },
             &Action::StreamLogin { expires_ms },

@@ -299,12 +299,12 @@ pub fn query_wallet() -> Request {
     }
 }
 
-/// Reads a page of what changed the balance since a moment; the venue answers for at most seven days
-/// from it.
+/// Reads a page of what changed the balance in USDT since a moment; the venue answers for at most
+/// seven days from it. No category is named: transfers belong to none, and would be left out.
 #[must_use]
 pub fn query_movements(since: Timestamp, cursor: &str) -> Request {
     let from = format!(
-        "accountType=UNIFIED&category=linear&currency=USDT&startTime={}&limit=50",
+        "accountType=UNIFIED&currency=USDT&startTime={}&limit=50",
         since.as_millis()
     );
     Request {

@@ -6,6 +6,7 @@
 mod account;
 mod field;
 mod market;
+mod movement;
 mod order;
 mod private;
 mod public;
@@ -19,6 +20,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 pub use account::{Coin, Execution, ExecutionKind, Position, Wallet};
 pub use field::{LIST_LENGTH_MAX, List, Words};
 pub use market::{Bar, Bars, InstrumentInfo, RecentTrade, ServerTime};
+pub use movement::{Transaction, TransactionId, TransactionKind};
 pub use order::{OrderAcknowledgement, OrderInfo};
 pub use private::{PrivateMessage, Pushed, StreamOperation, read_private};
 pub use public::{DepthUpdate, LevelUpdate, PublicMessage, PublicTrade, read_public};
