@@ -46,20 +46,20 @@ impl Venue {
         movements_since: Timestamp,
     ) -> Result<Event, CallError> {
         let mut asked_at = self.now();
-        let mut before = (self.positions().await?, self.wallet().await?);
+        let mut before = self.holdings().await?;
         for _ in 0..STABLE_TRIES {
             let fills = self.fills(fills_since).await?;
             let movements = self.movements(movements_since).await?;
             let open = self.open_orders().await?;
-            let after = (self.positions().await?, self.wallet().await?);
+            let after = self.holdings().await?;
             if before == after {
-                let (positions, wallet) = after;
+                let (positions, cash) = after;
                 return Ok(Event::Account {
                     asked_at,
                     open,
                     fills,
                     positions,
-                    wallet,
+                    cash,
                     movements,
                 });
             }
@@ -70,8 +70,17 @@ impl Venue {
         Err(CallError::Unstable)
     }
 
-    pub(crate) async fn positions(&self) -> Result<Positions, CallError> {
+    /// The positions, and the cash: the wallet less what they cost.
+    async fn holdings(&self) -> Result<(Positions, Usd), CallError> {
+        let (positions, cost) = self.positions().await?;
+        let cash = self.wallet().await?.minus(cost);
+        Ok((positions, cash.map_err(|_| CallError::Amount)?))
+    }
+
+    /// The positions that are not flat, and what they cost, signed like them.
+    pub(crate) async fn positions(&self) -> Result<(Positions, Usd), CallError> {
         let mut positions = Positions::new();
+        let mut cost = Usd::ZERO;
         let mut cursor = String::new();
         for _ in 0..PAGES_MAX {
             let action = Action::QueryPositions { cursor: &cursor };
@@ -79,14 +88,19 @@ impl Venue {
                 cursor: Text::lossy(&cursor),
             };
             let page: Page<Position> = self.call(&action, sign).await?;
-            let held = page
-                .list
-                .iter()
-                .filter(|position| position.exposure != Exposure::FLAT);
-            positions.extend(held.map(|position| (position.symbol, position.exposure)));
+            let held = page.list.iter();
+            for position in held.filter(|position| position.exposure != Exposure::FLAT) {
+                positions.push((position.symbol, position.exposure));
+                // A position without a price cannot be held against our account.
+                let price = position.average_price.ok_or(CallError::Amount)?;
+                let paid = price.value(position.exposure);
+                cost = paid
+                    .and_then(|paid| cost.plus(paid))
+                    .map_err(|_| CallError::Amount)?;
+            }
             if page.next.is_empty() || page.list.is_empty() {
                 positions.sort_unstable();
-                return Ok(positions);
+                return Ok((positions, cost));
             }
             cursor = page.next;
         }

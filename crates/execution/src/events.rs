@@ -34,7 +34,7 @@ impl Shell {
                 open,
                 fills,
                 positions,
-                wallet,
+                cash,
                 movements,
             } => {
                 self.reading_account = false;
@@ -43,7 +43,7 @@ impl Shell {
                     open,
                     fills,
                     positions,
-                    wallet,
+                    cash,
                     movements,
                 })
                 .await

@@ -58,7 +58,7 @@ pub enum Event {
         open: Vec<VenueOrder>,
         fills: Vec<Fill>,
         positions: Positions,
-        wallet: Usd,
+        cash: Usd,
         movements: Vec<Movement>,
     },
     AccountUnread,
@@ -109,6 +109,8 @@ pub enum CallError {
     Endless,
     #[error("the balance changed by what has no account here: {0}")]
     Unaccountable(String),
+    #[error("the venue's amounts cannot be reckoned with")]
+    Amount,
     #[error("the account changes faster than it can be read")]
     Unstable,
 }

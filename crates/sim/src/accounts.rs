@@ -29,7 +29,7 @@ pub struct Reading {
     before: Vec<(Symbol, Exposure)>,
     fills: Vec<Fill>,
     open: Vec<VenueOrder>,
-    wallet: Usd,
+    cash: Usd,
     tries: u32,
 }
 
@@ -49,7 +49,7 @@ impl World {
             before: Vec::new(),
             fills: Vec::new(),
             open: Vec::new(),
-            wallet: Usd::ZERO,
+            cash: Usd::ZERO,
             tries: 0,
         });
         self.trace.count("account read");
@@ -77,8 +77,8 @@ impl World {
                 reading.open = open;
                 Some(Stage::Wallet)
             }
-            (Stage::Wallet, Some(Reply::Wallet(wallet))) => {
-                reading.wallet = wallet;
+            (Stage::Wallet, Some(Reply::Cash(cash))) => {
+                reading.cash = cash;
                 Some(Stage::After)
             }
             (Stage::After, Some(Reply::Positions(positions))) => {
@@ -88,7 +88,7 @@ impl World {
                         open: reading.open,
                         fills: reading.fills,
                         positions,
-                        wallet: reading.wallet,
+                        cash: reading.cash,
                         movements: Vec::new(),
                     });
                     return;

@@ -8,7 +8,6 @@ use hmac::{Hmac, KeyInit, Mac};
 use portcullis_domain::{
     Exposure, Fill, OrderId, Side, Symbol, Timestamp, Usd, VenueExecutionId, VenueOrderId,
 };
-use portcullis_testkit::wallet::Wallet;
 use portcullis_venue::bybit::{Method, RECV_WINDOW_MS, Request, VenueError, text_to_sign};
 use portcullis_wire::Text;
 use rust_decimal::Decimal;
@@ -40,7 +39,7 @@ pub enum Reply {
     Orders(Vec<VenueOrder>),
     Fills(Vec<Fill>),
     Positions(Vec<(Symbol, Exposure)>),
-    Wallet(Usd),
+    Cash(Usd),
 }
 
 /// What the venue's stream tells.
@@ -70,7 +69,8 @@ pub struct Venue {
     by_link: BTreeMap<OrderId, VenueOrderId>,
     pub fills: Vec<Fill>,
     positions: BTreeMap<Symbol, Exposure>,
-    wallet: Wallet,
+    /// What was paid and received for fills, and moved without one.
+    pub cash: Decimal,
     /// What the stream has to tell.
     pub pushed: Vec<Pushed>,
     /// How many placements were taken under each client order id.
@@ -135,7 +135,9 @@ impl Venue {
                 let held = self.positions().into_iter().collect();
                 Reply::Positions(held)
             }
-            ("/v5/account/wallet-balance", Method::Get) => Reply::Wallet(self.wallet.balance()),
+            ("/v5/account/wallet-balance", Method::Get) => {
+                Reply::Cash(sure(Usd::new(self.cash), "an amount"))
+            }
             ("/v5/execution/list", Method::Get) => {
                 let since = argument(&request.payload, "startTime")
                     .and_then(|text| text.parse::<u64>().ok())
@@ -352,7 +354,11 @@ impl Venue {
         let position = self.positions.entry(order.symbol).or_insert(Exposure::FLAT);
         *position = sure(order.side.applied(*position, quantity), "a position");
         let whole = order.filled == order.steps;
-        self.wallet.fill(&fill);
+        self.cash -= fee;
+        match fill.side {
+            Side::Buy => self.cash -= notional.get(),
+            Side::Sell => self.cash += notional.get(),
+        }
         self.fills.push(fill.clone());
         self.pushed.push(Pushed::Fill(fill));
         if whole {

@@ -23,6 +23,5 @@ pub mod bus;
 )]
 pub mod policies;
 pub mod seals;
-pub mod wallet;
 
 pub use seals::World;

@@ -181,7 +181,10 @@ fn lines(result: &Answers, output: &Output) -> Vec<String> {
             Venue::Bybit
         ),
         (Some(0), None) => {
-            let text = format!("{} has not confirmed yet that nothing is open", Venue::Bybit);
+            let text = format!(
+                "{} has not confirmed yet that nothing is open",
+                Venue::Bybit
+            );
             output.paint(Tone::Attention, &text)
         }
         (Some(open), _) => {

@@ -119,7 +119,11 @@ impl View {
             ));
             for halt in &status.halts {
                 let text = super::halt_words(halt.symbol, false, &halt.evidence);
-                lines.push(format!("{}{}", head("halted"), output.paint(Tone::Bad, &text)));
+                lines.push(format!(
+                    "{}{}",
+                    head("halted"),
+                    output.paint(Tone::Bad, &text)
+                ));
             }
         } else {
             lines.push(format!("{}execution has not spoken yet", head("day")));

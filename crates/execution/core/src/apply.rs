@@ -97,8 +97,8 @@ impl Execution {
                 Ok(())
             }
             Record::Moved(movement) => self.apply_moved(movement),
-            Record::WalletBegan(base) => {
-                self.ledger.wallet_base = Some(*base);
+            Record::CashBegan(base) => {
+                self.ledger.cash_base = Some(*base);
                 Ok(())
             }
             Record::Agreed { at } => {

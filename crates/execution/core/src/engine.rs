@@ -16,7 +16,7 @@ use crate::hard_limits::{self, daily_loss_max};
 use crate::input::{Effects, Input, Requests};
 use crate::ledger::Ledger;
 use crate::orders::{Entry, Orders, State};
-use crate::reconcile::{Halts, Theirs};
+use crate::reconcile::{FreshFill, Halts, Theirs};
 use crate::record::Record;
 
 /// How far back fills are fetched beyond the last one known.
@@ -87,6 +87,9 @@ pub struct Execution {
     pub(crate) movements: BTreeSet<(Timestamp, Text)>,
     /// Where the venue's account contradicted ours when they were last compared.
     pub(crate) halts: Halts,
+    /// Fills that the stream told since the last reconciliation was asked for: the account that it
+    /// brings may be older than they are.
+    pub(crate) fresh: Vec<FreshFill>,
     /// When it was last put on record that both agree.
     pub(crate) agreed_at: Option<Timestamp>,
     /// The order of a snapshot whose fills come next.
@@ -130,6 +133,7 @@ impl Execution {
             ledger: Ledger::default(),
             movements: BTreeSet::new(),
             halts: Halts::new(),
+            fresh: Vec::new(),
             agreed_at: None,
             restored: None,
             heartbeat: None,
@@ -238,7 +242,7 @@ impl Execution {
                 self.queried(out, order, asked_at, outcome, now)?;
             }
             Input::Venue(update) => self.venue(out, &update, Way::Stream, now)?,
-            Input::VenueFill(fill) => self.fill(out, fill)?,
+            Input::VenueFill(fill) => self.fresh_fill(out, fill)?,
             Input::StreamUp => {
                 self.streaming_since = Some(now);
                 self.reconciled = false;
@@ -254,7 +258,7 @@ impl Execution {
                 open,
                 fills,
                 positions,
-                wallet,
+                cash,
                 movements,
             } => {
                 let theirs = Theirs {
@@ -262,7 +266,7 @@ impl Execution {
                     open,
                     fills,
                     positions,
-                    wallet,
+                    cash,
                     movements,
                 };
                 self.account(out, theirs, now)?;

@@ -199,9 +199,11 @@ pub enum Input {
         fills: Vec<Fill>,
         /// All positions that are not flat; the same before and after the other queries.
         positions: Vec<(Symbol, Exposure)>,
-        /// The wallet balance in USDT: what was paid in, plus realised profit, minus fees, plus
-        /// movements, without unrealised profit. Taken in the same window as the positions.
-        wallet: Usd,
+        /// The venue's cash: its wallet balance (paid in, plus realised profit, minus fees, plus
+        /// movements) less what the positions cost there, signed like them. However the venue reckons
+        /// cost, buying takes price times quantity from it and selling adds it. Taken in the same
+        /// window as the positions.
+        cash: Usd,
         /// All movements since [`crate::Execution::movements_since`], the oldest first.
         movements: Vec<Movement>,
     },

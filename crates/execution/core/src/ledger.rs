@@ -15,8 +15,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    AmountError, Book, Exposure, Fill, Hash, Order, Price, Quantity, Side, Span, StrategyId, Symbol,
-    Timestamp, Usd,
+    AmountError, Book, Exposure, Fill, Hash, Order, Price, Quantity, Side, Span, StrategyId,
+    Symbol, Timestamp, Usd,
 };
 use portcullis_wire::messages::{Position, StrategyExposure, StrategyLoss};
 use rust_decimal::Decimal;
@@ -38,7 +38,7 @@ struct Quote {
 #[derive(Clone, Debug, Default)]
 struct Holding {
     position: Exposure,
-    /// What the position cost, signed like it.
+    /// What the position cost, signed like it; only for the average price that people see.
     cost: Usd,
     quote: Option<Quote>,
     last: Option<Price>,
@@ -51,9 +51,9 @@ pub struct Ledger {
     accounts: BTreeMap<StrategyId, Account>,
     cash: Usd,
     pub(crate) day: Day,
-    /// What the venue's wallet held before anything of this journal, deposits and withdrawals since
-    /// included; `None` until both accounts were compared for the first time.
-    pub(crate) wallet_base: Option<Usd>,
+    /// The venue's cash before anything of this journal, deposits and withdrawals since included; `None`
+    /// until both accounts were compared for the first time.
+    pub(crate) cash_base: Option<Usd>,
     /// The last equity on record, for a day that begins without prices.
     equity_recorded: Usd,
     fills: u64,
@@ -92,18 +92,15 @@ impl Ledger {
 
     /// Books a deposit, or below zero a withdrawal.
     pub fn transfer(&mut self, amount: Usd) -> Result<(), AmountError> {
-        if let Some(base) = self.wallet_base {
-            self.wallet_base = Some(base.plus(amount)?);
+        if let Some(base) = self.cash_base {
+            self.cash_base = Some(base.plus(amount)?);
         }
         Ok(())
     }
 
-    /// What the venue's wallet holds if nothing but our fills and the known movements changed it, less
-    /// what it held before: positions are in it at what they cost.
-    pub fn wallet_change(&self) -> Result<Usd, AmountError> {
-        self.holdings
-            .values()
-            .try_fold(self.cash, |sum, holding| sum.plus(holding.cost))
+    /// Cash flow of all fills, fees and funding.
+    pub const fn cash(&self) -> Usd {
+        self.cash
     }
 
     /// Counts an order as open, at the limit price that it leaves with.
@@ -297,7 +294,7 @@ impl Ledger {
             cash: self.cash,
             fills: self.fills,
             equity: self.equity_recorded,
-            wallet_base: self.wallet_base,
+            cash_base: self.cash_base,
             last_fill_at,
             agreed_at,
         });
@@ -327,13 +324,13 @@ impl Ledger {
                 cash,
                 fills,
                 equity,
-                wallet_base,
+                cash_base,
                 ..
             } => {
                 self.cash = *cash;
                 self.fills = *fills;
                 self.equity_recorded = *equity;
-                self.wallet_base = *wallet_base;
+                self.cash_base = *cash_base;
             }
             Kept::Day {
                 number,

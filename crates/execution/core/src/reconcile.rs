@@ -1,15 +1,19 @@
 //! Compares our record with the venue's whole account. The venue is right about what happened; where
 //! it contradicts us, nothing new is sent until both agree again: in that instrument, or everywhere
-//! when it is the wallet that differs.
+//! when it is the cash that differs.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use portcullis_domain::{Exposure, Fill, OrderId, Span, Symbol, Timestamp, Usd, Venue};
+use portcullis_domain::{
+    AmountError, Exposure, Fill, OrderId, Quantity, Side, Span, Symbol, Timestamp, Usd, Venue,
+    VenueExecutionId,
+};
 use portcullis_wire::Text;
 use portcullis_wire::messages::Notice;
+use rust_decimal::Decimal;
 
 use crate::confirm::Way;
 use crate::engine::{Execution, Fault, ForeignOrders};
@@ -18,12 +22,28 @@ use crate::orders::{Entry, State};
 use crate::record::Record;
 use crate::upkeep::RECONCILE_ROUTINE;
 
-/// By how much the wallets may differ, in cents: both round fees and the cost of what is closed.
-const WALLET_CENTS_MAX: i64 = 1;
+/// One cent: both sides round fees.
+const CENT: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
+/// The last place of the average price of a position, to which the venue rounds it.
+const PRICE_ROUNDING: Decimal = Decimal::from_parts(1, 0, 0, false, 8);
 /// How often it is put on record that both agree.
 const AGREED_EVERY: Span = Span::from_secs(60 * 60);
 /// How long a movement that was booked is remembered after both accounts agreed about it.
 const MOVEMENTS_KEPT: Span = Span::from_secs(4 * 60 * 60);
+
+/// The most fills that may come while the account is read, for both to be compared.
+const FRESH_MAX: usize = 4_096;
+
+/// A fill that came while the account was read, perhaps too late to be in it.
+#[derive(Clone, Copy, Debug)]
+pub struct FreshFill {
+    execution: VenueExecutionId,
+    symbol: Symbol,
+    side: Side,
+    quantity: Quantity,
+    /// What it added to the cash.
+    paid: Usd,
+}
 
 /// Where nothing new is sent: `None` is everywhere.
 pub type Halts = BTreeMap<Option<Symbol>, Text>;
@@ -35,7 +55,7 @@ pub struct Theirs {
     pub open: Vec<VenueOrder>,
     pub fills: Vec<Fill>,
     pub positions: Vec<(Symbol, Exposure)>,
-    pub wallet: Usd,
+    pub cash: Usd,
     pub movements: Vec<Movement>,
 }
 
@@ -49,6 +69,15 @@ impl Execution {
         let records_before = out.records.len();
         let fills_before = self.ledger.fills();
         let asked_at = theirs.asked_at;
+        let mut fresh = core::mem::take(&mut self.fresh);
+        if fresh.len() >= FRESH_MAX {
+            // Too much happened to say what the account should be: it is read again.
+            self.reconcile_at = now;
+            return Ok(());
+        }
+        let known: BTreeSet<VenueExecutionId> =
+            theirs.fills.iter().map(|fill| fill.execution).collect();
+        fresh.retain(|fill| !known.contains(&fill.execution));
         for fill in theirs.fills {
             self.fill(out, fill)?;
         }
@@ -62,11 +91,11 @@ impl Execution {
 
         let mut halts = Halts::new();
         self.compare_orders(out, &theirs.open, &mut halts);
-        self.compare_positions(&theirs.positions, &mut halts);
-        // The wallet says something only when nothing else does: a fill that is not here yet, or an
+        self.compare_positions(&theirs.positions, &fresh, &mut halts)?;
+        // The cash says something only when nothing else does: a fill that is not here yet, or an
         // order of somebody else, moves it too.
         if halts.is_empty() {
-            self.compare_wallet(out, theirs.wallet, &mut halts)?;
+            self.compare_cash(out, theirs.cash, &fresh, &mut halts)?;
         }
 
         let was_reconciled = self.reconciled && self.halts.is_empty();
@@ -93,6 +122,26 @@ impl Execution {
         Ok(())
     }
 
+    /// Books a fill that the stream tells.
+    pub(crate) fn fresh_fill(&mut self, out: &mut Effects, fill: Fill) -> Result<(), Fault> {
+        let before = self.ledger.cash();
+        let fills_before = self.ledger.fills();
+        let (execution, symbol) = (fill.execution, fill.symbol);
+        let (side, quantity) = (fill.side, fill.quantity);
+        self.fill(out, fill)?;
+        if self.ledger.fills() > fills_before && self.fresh.len() < FRESH_MAX {
+            let after = self.ledger.cash();
+            self.fresh.push(FreshFill {
+                execution,
+                symbol,
+                side,
+                quantity,
+                paid: after.minus(before).map_err(|_| Fault::Overflow)?,
+            });
+        }
+        Ok(())
+    }
+
     /// Books what the venue moved without a fill, once.
     fn moved(&mut self, out: &mut Effects, movement: Movement) -> Result<(), Fault> {
         if self.movements.contains(&(movement.at, movement.id.clone())) {
@@ -102,7 +151,11 @@ impl Execution {
             MovementKind::Funding => "funding",
             MovementKind::Transfer => "transfer",
         };
-        let detail = format!("{kind} of {} USD by the venue ({})", movement.amount, movement.id.as_str());
+        let detail = format!(
+            "{kind} of {} USD by the venue ({})",
+            movement.amount,
+            movement.id.as_str()
+        );
         self.emit(out, Record::Moved(movement))?;
         out.effects.push(Effect::Notice(Notice::Warning {
             detail: Text::lossy(&detail),
@@ -163,14 +216,25 @@ impl Execution {
         }
     }
 
-    fn compare_positions(&self, positions: &[(Symbol, Exposure)], halts: &mut Halts) {
+    fn compare_positions(
+        &self,
+        positions: &[(Symbol, Exposure)],
+        fresh: &[FreshFill],
+        halts: &mut Halts,
+    ) -> Result<(), Fault> {
         let flat = |position: &Exposure| *position == Exposure::FLAT;
         let theirs: BTreeMap<Symbol, Exposure> = positions
             .iter()
             .filter(|(_, position)| !flat(position))
             .copied()
             .collect();
-        let ours: BTreeMap<Symbol, Exposure> = self.ledger.positions_held().collect();
+        let mut ours: BTreeMap<Symbol, Exposure> = self.ledger.positions_held().collect();
+        for fill in fresh {
+            let held = ours.entry(fill.symbol).or_insert(Exposure::FLAT);
+            let before = fill.side.opposite().applied(*held, fill.quantity);
+            *held = before.map_err(|_| Fault::Overflow)?;
+        }
+        ours.retain(|_, position| !flat(position));
         for symbol in theirs.keys().chain(ours.keys()) {
             let (venue, here) = (theirs.get(symbol), ours.get(symbol));
             if venue != here {
@@ -180,32 +244,48 @@ impl Execution {
                     shown(venue),
                     shown(here)
                 );
-                halts
-                    .entry(Some(*symbol))
-                    .or_insert(Text::lossy(&evidence));
+                halts.entry(Some(*symbol)).or_insert(Text::lossy(&evidence));
             }
         }
+        Ok(())
     }
 
-    /// The venue's wallet is what our fills, fees and the known movements make of it.
-    fn compare_wallet(
+    /// The venue's cash is what our fills, fees and the known movements make of it.
+    fn compare_cash(
         &mut self,
         out: &mut Effects,
-        wallet: Usd,
+        cash: Usd,
+        fresh: &[FreshFill],
         halts: &mut Halts,
     ) -> Result<(), Fault> {
-        let change = self.ledger.wallet_change().map_err(|_| Fault::Overflow)?;
-        let Some(base) = self.ledger.wallet_base else {
-            let base = wallet.minus(change).map_err(|_| Fault::Overflow)?;
-            return self.emit(out, Record::WalletBegan(base));
+        let change = self.cash_without(fresh).map_err(|_| Fault::Overflow)?;
+        let Some(base) = self.ledger.cash_base else {
+            let base = cash.minus(change).map_err(|_| Fault::Overflow)?;
+            return self.emit(out, Record::CashBegan(base));
         };
         let expected = base.plus(change).map_err(|_| Fault::Overflow)?;
-        let differs = wallet.minus(expected).map_err(|_| Fault::Overflow)?;
-        if differs.abs().get() > rust_decimal::Decimal::new(WALLET_CENTS_MAX, 2) {
-            let evidence = format!("wallet: {wallet} USD at the venue, {expected} here");
+        let differs = cash.minus(expected).map_err(|_| Fault::Overflow)?;
+        if differs.abs().get() > self.rounding() {
+            let evidence = format!("cash: {cash} USD at the venue, {expected} here");
             halts.insert(None, Text::lossy(&evidence));
         }
         Ok(())
+    }
+
+    /// What our fills and the known movements made of the cash before these last fills.
+    fn cash_without(&self, fresh: &[FreshFill]) -> Result<Usd, AmountError> {
+        let paid = fresh.iter();
+        paid.map(|fill| fill.paid)
+            .try_fold(self.ledger.cash(), Usd::minus)
+    }
+
+    /// By how much the cash may differ, in USD: a cent, and the rounding of the average prices.
+    fn rounding(&self) -> Decimal {
+        let held = self.ledger.positions_held();
+        held.map(|(_, position)| position.get().abs())
+            .filter_map(|size| size.checked_mul(PRICE_ROUNDING))
+            .try_fold(CENT, Decimal::checked_add)
+            .unwrap_or(CENT)
     }
 
     /// An order that is over, of an instrument in which both agree, is confirmed by that: its fills are
@@ -277,7 +357,11 @@ impl Execution {
     pub(crate) fn apply_agreed(&mut self, at: Timestamp) {
         self.agreed_at = Some(at);
         let kept = at.minus(MOVEMENTS_KEPT);
-        while self.movements.first().is_some_and(|(moved, _)| *moved < kept) {
+        while self
+            .movements
+            .first()
+            .is_some_and(|(moved, _)| *moved < kept)
+        {
             self.movements.pop_first();
         }
     }
@@ -317,7 +401,9 @@ pub fn altered(entry: &Entry, update: &VenueOrder) -> Option<String> {
         && update.quantity == order.quantity
         && update.limit_price == Some(order.limit_price);
     (!same).then(|| {
-        let price = update.limit_price.map_or_else(String::new, |price| format!(" at {price}"));
+        let price = update
+            .limit_price
+            .map_or_else(String::new, |price| format!(" at {price}"));
         format!(
             "order {}: {} {} {}{price} at the venue, {} {} {} at {} here",
             order.id,

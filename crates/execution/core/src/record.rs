@@ -73,9 +73,8 @@ pub enum Record {
     },
     /// The venue moved money without a fill.
     Moved(Movement),
-    /// Both accounts were compared for the first time: what the venue's wallet held before anything
-    /// of this journal.
-    WalletBegan(Usd),
+    /// Both accounts were compared for the first time: the venue's cash before anything of this journal.
+    CashBegan(Usd),
     /// Both accounts agreed; what the venue moved before need not be asked for again.
     Agreed {
         /// When the venue was asked.

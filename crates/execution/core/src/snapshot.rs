@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    Exposure, Hash, Order, OrderStatus, Price, StrategyId, Symbol, Timestamp, Usd, VenueExecutionId,
-    VenueOrderId,
+    Exposure, Hash, Order, OrderStatus, Price, StrategyId, Symbol, Timestamp, Usd,
+    VenueExecutionId, VenueOrderId,
 };
 use portcullis_wire::Text;
 use serde::{Deserialize, Serialize};
@@ -31,8 +31,8 @@ pub enum Kept {
         fills: u64,
         /// The last equity on record.
         equity: Usd,
-        /// See [`Record::WalletBegan`], with the transfers since.
-        wallet_base: Option<Usd>,
+        /// See [`Record::CashBegan`], with the transfers since.
+        cash_base: Option<Usd>,
         /// When the youngest fill happened, by the venue's clock.
         last_fill_at: Option<Timestamp>,
         /// When both accounts last agreed.
@@ -135,7 +135,8 @@ impl Execution {
     #[must_use]
     pub fn snapshot(&self) -> Vec<Record> {
         let mut kept = Vec::new();
-        self.ledger.keep(&mut kept, self.last_fill_at, self.agreed_at);
+        self.ledger
+            .keep(&mut kept, self.last_fill_at, self.agreed_at);
         let movements = self.movements.iter();
         kept.extend(movements.map(|(at, id)| Kept::Movement {
             at: *at,
@@ -161,7 +162,10 @@ impl Execution {
                 self.agreed_at = *agreed_at;
                 self.ledger.restore(kept);
             }
-            Kept::Day { .. } | Kept::Holding { .. } | Kept::Strategy { .. } | Kept::Share { .. } => {
+            Kept::Day { .. }
+            | Kept::Holding { .. }
+            | Kept::Strategy { .. }
+            | Kept::Share { .. } => {
                 self.ledger.restore(kept);
             }
             Kept::Movement { at, id } => {
@@ -193,7 +197,9 @@ impl Execution {
         self.restored = Some(id);
         let ended = matches!(state, KeptState::Ended(_));
         if !ended {
-            self.ledger.open(&entry.order).map_err(|_| Fault::Overflow)?;
+            self.ledger
+                .open(&entry.order)
+                .map_err(|_| Fault::Overflow)?;
             self.release(&entry.order, entry.filled.size())?;
         }
         self.orders.insert(entry);

@@ -163,6 +163,7 @@ impl Execution {
         if now >= self.reconcile_at {
             self.reconcile_asked_at = now;
             self.reconcile_at = now.plus(RECONCILE_ROUTINE);
+            self.fresh.clear();
             out.effects.push(Effect::Reconcile);
         }
         Ok(())

@@ -2,15 +2,15 @@
 use std::collections::BTreeSet;
 
 use execution_core::{
-    Effect, Effects, Execution, ForeignOrders, Input, Movement, Record, Requests, Settings, Ticket, VenueOrder, VenueState,
+    Effect, Effects, Execution, ForeignOrders, Input, Movement, Record, Requests, Settings, Ticket,
+    VenueOrder, VenueState,
 };
 use portcullis_domain::{
     Book, Exposure, Fill, Hash, KillState, Level, Order, OrderId, OrderStatus, Posture, Reason,
-    Span, Symbol, Timestamp, VenueExecutionId, VenueOrderId,
+    Side, Span, Symbol, Timestamp, Usd, VenueExecutionId, VenueOrderId,
 };
 use portcullis_testkit::World;
 use portcullis_testkit::seals::{NOW, order};
-use portcullis_testkit::wallet::Wallet;
 use portcullis_wire::Text;
 use portcullis_wire::messages::{ExecutionStatus, Heartbeat, Receipt};
 use portcullis_wire::subjects::{BOOK, HEARTBEAT};
@@ -24,9 +24,9 @@ pub struct Bench {
     pub execution: Execution,
     pub journal: Vec<Record>,
     pub now: Timestamp,
-    /// The venue's wallet, from the fills that this side was told of.
-    pub wallet: Wallet,
-    booked: BTreeSet<VenueExecutionId>,
+    /// The venue's cash, from the fills that this side was told of.
+    pub cash: Usd,
+    pub booked: BTreeSet<VenueExecutionId>,
 }
 
 pub fn settings() -> Settings {
@@ -90,7 +90,7 @@ impl Bench {
             execution: Execution::new(settings(), KillState::Armed, NOW),
             journal: Vec::new(),
             now: NOW,
-            wallet: Wallet::default(),
+            cash: Usd::ZERO,
             booked: BTreeSet::new(),
         };
         bench.step(Input::Tick);
@@ -144,7 +144,12 @@ impl Bench {
 
     fn pay(&mut self, fill: &Fill) {
         if self.booked.insert(fill.execution) {
-            self.wallet.fill(fill);
+            let notional = fill.price.notional(fill.quantity).unwrap();
+            let flow = match fill.side {
+                Side::Buy => notional.negated(),
+                Side::Sell => notional,
+            };
+            self.cash = self.cash.plus(flow).unwrap().minus(fill.fee).unwrap();
         }
     }
 
@@ -168,14 +173,14 @@ impl Bench {
             self.pay(fill);
         }
         for movement in movements {
-            self.wallet.add(movement.amount);
+            self.cash = self.cash.plus(movement.amount).unwrap();
         }
         self.step(Input::Account {
             asked_at: self.now,
             open: open.to_vec(),
             fills: fills.to_vec(),
             positions: positions.to_vec(),
-            wallet: self.wallet.balance(),
+            cash: self.cash,
             movements: movements.to_vec(),
         })
     }
