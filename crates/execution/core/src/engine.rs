@@ -344,14 +344,11 @@ impl Execution {
     /// After a restart nothing is known of confirmations any more: what is live is watched from now
     /// on, what is over is as the reconciliation finds it.
     fn watch_anew(&mut self, now: Timestamp) {
-        let watched: Vec<(OrderId, bool)> = self
-            .orders
-            .watched()
-            .map(|entry| (entry.order.id, entry.is_live()))
-            .collect();
-        for (id, is_live) in watched {
+        let watched = self.orders.watched().chain(self.orders.live());
+        let known: Vec<OrderId> = watched.map(|entry| entry.order.id).collect();
+        for id in known {
             self.orders.update(&id, |entry| {
-                entry.watch = is_live.then(|| Watch::new(now, entry.notional()));
+                entry.watch = entry.is_live().then(|| Watch::new(now, entry.notional()));
             });
         }
     }
