@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::bybit::{PrivateStream, RestClient, SetupError, StreamEvent, StreamSettings};
 use crate::config::{Arguments, Config};
-use crate::history::{Acknowledgements, History};
+use crate::history::{Acknowledgements, History, HistoryError, encode_beginning};
 use crate::venue::{Event, Signed, Venue};
 
 /// How often time passes for the core.
@@ -53,7 +53,7 @@ pub enum ShellError {
     #[error("keep the journal")]
     Journal(#[from] JournalError),
     #[error("read the journal")]
-    History(#[source] CodecError),
+    History(#[source] HistoryError),
     #[error("encode for the journal")]
     Encode(#[source] CodecError),
     #[error("trust the state")]
@@ -108,6 +108,9 @@ pub(crate) struct Shell {
     pub(crate) latch: Latch,
     pub(crate) journal: Journal,
     pub(crate) facts: u64,
+    /// How many bytes the journal's entries take, and of these the state that it began with.
+    pub(crate) journal_length: u64,
+    pub(crate) state_length: u64,
     pub(crate) acknowledgements: Acknowledgements,
     pub(crate) written: mpsc::Sender<Written>,
     pub(crate) venue: Venue,
@@ -138,6 +141,10 @@ impl Shell {
             torn: _,
         } = Journal::keep(state, "journal", &latch)?;
         let history = History::read(&records).map_err(ShellError::History)?;
+        if records.is_empty() {
+            let beginning = encode_beginning().map_err(ShellError::Encode)?;
+            journal.append_lazy(vec![beginning])?;
+        }
         drop(records);
         let now = service.now();
         let settings = Settings {
@@ -210,6 +217,8 @@ impl Shell {
             latch,
             journal,
             facts: history.facts,
+            journal_length: history.length,
+            state_length: 0,
             acknowledgements: Acknowledgements::default(),
             written,
             venue,
@@ -299,6 +308,7 @@ impl Shell {
             let venue = self.venue.clone();
             tokio::spawn(async move { venue.keep_time().await });
             self.note_acknowledged()?;
+            self.compact()?;
             self.show_life().await?;
         }
         if tick.is_multiple_of(STATUS_EVERY) {

@@ -110,7 +110,7 @@ impl Oracle {
             }
             Record::Equity { equity, strategies } => {
                 self.peak = self.peak.max(equity.get());
-                for (strategy, equity) in strategies.iter().flatten() {
+                for (strategy, equity) in strategies {
                     self.strategies.entry(*strategy).or_default().recorded = equity.get();
                 }
             }

@@ -107,7 +107,7 @@ impl Execution {
             }
             Record::Kept(kept) => self.restore(kept),
             Record::Equity { equity, strategies } => {
-                self.ledger.record_equity(*equity, strategies.as_deref());
+                self.ledger.record_equity(*equity, strategies);
                 Ok(())
             }
         }

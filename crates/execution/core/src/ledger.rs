@@ -244,22 +244,12 @@ impl Ledger {
         self.accounts.values_mut().for_each(Account::begin_day);
     }
 
-    /// Takes an equity on record, and those of the strategies; `None` where an earlier version wrote
-    /// it, which recorded none: then what the fills alone say has to do.
-    pub fn record_equity(&mut self, equity: Usd, strategies: Option<&[(StrategyId, Usd)]>) {
+    /// Takes an equity on record, and those of the strategies of which it changed.
+    pub fn record_equity(&mut self, equity: Usd, strategies: &[(StrategyId, Usd)]) {
         self.equity_recorded = equity;
         self.day.peak = self.day.peak.max(equity);
-        if let Some(strategies) = strategies {
-            for (strategy, equity) in strategies {
-                self.accounts.entry(*strategy).or_default().record(*equity);
-            }
-            return;
-        }
-        for account in self.accounts.values_mut() {
-            let mark = |symbol, position| self.holdings.get(&symbol)?.mark(position);
-            if let Some(equity) = account.equity(mark) {
-                account.record(equity);
-            }
+        for (strategy, equity) in strategies {
+            self.accounts.entry(*strategy).or_default().record(*equity);
         }
     }
 

@@ -85,17 +85,15 @@ pub enum Record {
     Equity {
         /// Cash flow of all fills and fees, plus the positions at their marks.
         equity: Usd,
-        /// The same of each strategy of which it changed, at most [`Record::STRATEGIES_MAX`] of
-        /// them; `None` in journals of versions that recorded none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        strategies: Option<Vec<(StrategyId, Usd)>>,
+        /// The same of each strategy of which it changed, at most [`Record::STRATEGIES_MAX`] of them.
+        strategies: Vec<(StrategyId, Usd)>,
     },
     /// A part of the state, in a journal that was begun anew.
     Kept(Kept),
 }
 
 impl Record {
-    /// The most strategies in one [`Record::Equity`]: with them it stays below 512 bytes, as any
+    /// The most strategies in one [`Record::Equity`]: with them it stays below 1,024 bytes, as any
     /// other record; what is more takes another one.
     pub const STRATEGIES_MAX: usize = 8;
 }

@@ -17,7 +17,7 @@ use crate::orders::{Doubt, Entry, State};
 use crate::record::Record;
 
 /// The most fills of an order in one record, so that it fits the journal.
-const EXECUTIONS_MAX: usize = 200;
+const EXECUTIONS_MAX: usize = 16;
 
 /// A part of the state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

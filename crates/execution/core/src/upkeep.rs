@@ -235,7 +235,7 @@ impl Execution {
         loop {
             let part;
             (part, rest) = rest.split_at(rest.len().min(Record::STRATEGIES_MAX));
-            let strategies = Some(part.to_vec());
+            let strategies = part.to_vec();
             self.emit(out, Record::Equity { equity, strategies })?;
             if rest.is_empty() {
                 return Ok(());

@@ -143,7 +143,7 @@ fn an_order_of_many_fills_is_kept_in_records_that_fit() {
         Record::Kept(Kept::Executions(executions)) => Some(executions.len()),
         _ => None,
     });
-    assert_eq!(longest.max(), Some(200));
+    assert_eq!(longest.max(), Some(16));
     let again = replayed(&snapshot, &bench);
     assert_eq!(again.snapshot(), snapshot);
 }
