@@ -15,6 +15,8 @@ use serde::Deserialize;
 use crate::bybit::{BudgetSettings, ClockSettings, Endpoint, Timeouts};
 
 /// Gets permitted orders done, exactly once, and enforces its own compiled-in daily loss.
+///
+/// `execution --hard-limits` shows the limits that are compiled in, and their digest.
 #[derive(clap::Parser, Clone, Debug)]
 #[command(name = "execution", version)]
 pub struct Arguments {

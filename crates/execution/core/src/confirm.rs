@@ -212,8 +212,10 @@ impl Execution {
                 evidence: Text::lossy(said),
             }));
         }
-        // Risk-guard's breaker of confirmations counts these.
-        self.report(out, id, Some(Reason::Unconfirmed), said);
+        // Risk-guard's breaker of confirmations counts these. What is over was reported as that, once.
+        if self.orders.get(&id).is_some_and(Entry::is_live) {
+            self.report(out, id, Some(Reason::Unconfirmed), said);
+        }
     }
 }
 

@@ -25,6 +25,12 @@ pub const SILENCE_MAX: Span = Span::from_secs(5);
 /// longer arrive.
 pub const ARRIVAL_MAX: Span = Span::from_secs(7);
 
+/// The lines of this file that define a constant.
+pub fn lines() -> impl Iterator<Item = &'static str> {
+    let lines = include_str!("hard_limits.rs").lines();
+    lines.filter(|line| line.starts_with("pub const "))
+}
+
 /// SHA-256 over the lines of this file that define a constant, each ended by a line feed.
 #[must_use]
 pub fn digest() -> Hash {
@@ -65,9 +71,8 @@ mod tests {
     fn the_digest_is_that_of_the_constants_in_this_file() {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
-        let lines = include_str!("hard_limits.rs").lines();
         let mut constants = 0;
-        for line in lines.filter(|line| line.starts_with("pub const ")) {
+        for line in lines() {
             assert!(line.ends_with(';'), "on one line: {line}");
             hash.update(line);
             hash.update("\n");
