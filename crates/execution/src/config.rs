@@ -9,6 +9,7 @@ use portcullis_domain::{Hash, Span, Symbol};
 use portcullis_runtime::config::{self, Problems};
 use portcullis_runtime::venue_link::PlainText;
 use portcullis_runtime::{ConfigError, ServiceArgs, policy};
+use portcullis_venue::bybit::CANCEL_ON_DISCONNECT_S;
 use portcullis_wire::messages::RiskPolicy;
 use serde::Deserialize;
 
@@ -52,6 +53,7 @@ struct RawVenue {
     clock_offset_max_ms: u64,
     requests_per_5s: usize,
     cancel_reserve: usize,
+    disconnect_cancel_s: u16,
     foreign_orders: RawForeignOrders,
 }
 
@@ -79,6 +81,9 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub clock: ClockSettings,
     pub budget: BudgetSettings,
+    /// After how many seconds without the private stream the venue itself cancels everything; `None`
+    /// where it does not offer that.
+    pub disconnect_cancel_s: Option<u16>,
     pub requests_in_flight_max: usize,
     pub foreign_orders: ForeignOrders,
 }
@@ -135,6 +140,14 @@ impl Config {
                 "must be above 0 and below venue.requests_per_5s",
             );
         }
+        let disconnect_cancel_s =
+            Some(raw.venue.disconnect_cancel_s).filter(|after_s| *after_s > 0);
+        if disconnect_cancel_s.is_some_and(|after_s| !CANCEL_ON_DISCONNECT_S.contains(&after_s)) {
+            problems.add(
+                "venue.disconnect_cancel_s",
+                "must be 3 to 300, or 0 where the venue does not offer it",
+            );
+        }
         let requests_in_flight_max = raw.journal.requests_in_flight_max;
         if requests_in_flight_max == 0 || requests_in_flight_max > 10_000 {
             problems.add("journal.requests_in_flight_max", "must be 1 to 10000");
@@ -159,6 +172,7 @@ impl Config {
                 address_per_5s: raw.venue.requests_per_5s,
                 cancel_reserve: raw.venue.cancel_reserve,
             },
+            disconnect_cancel_s,
             requests_in_flight_max,
             foreign_orders: match raw.venue.foreign_orders {
                 RawForeignOrders::Report => ForeignOrders::Report,

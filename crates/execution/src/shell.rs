@@ -123,6 +123,10 @@ pub(crate) struct Shell {
     pub(crate) reading_account: bool,
     /// Whether the venue's stream tells every event.
     pub(crate) streaming: bool,
+    /// After how many seconds without the stream the venue is to cancel everything.
+    pub(crate) disconnect_cancel_s: Option<u16>,
+    /// Whether it last refused to; said once.
+    pub(crate) protection_refused: bool,
     pub(crate) kill_refused_at: Timestamp,
 }
 
@@ -205,7 +209,11 @@ impl Shell {
                 let venue = venue.clone();
                 async move { venue.login().await }
             };
-            PrivateStream::start(StreamSettings::new(config.stream.clone()), login)?
+            let settings = StreamSettings {
+                watches: config.disconnect_cancel_s.is_some(),
+                ..StreamSettings::new(config.stream.clone())
+            };
+            PrivateStream::start(settings, login)?
         };
         if service.identity().trust.audit.is_none() {
             tracing::error!("no key of audit is trusted: no receipt will count, nothing is traded");
@@ -230,6 +238,8 @@ impl Shell {
             events,
             reading_account: false,
             streaming: false,
+            disconnect_cancel_s: config.disconnect_cancel_s,
+            protection_refused: false,
             kill_refused_at: Timestamp(0),
         };
         shell.announce_start(&config).await?;

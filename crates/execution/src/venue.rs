@@ -62,6 +62,8 @@ pub enum Event {
         movements: Vec<Movement>,
     },
     AccountUnread,
+    /// The venue cancels everything once the stream is gone; or why it does not.
+    Protected(Result<(), Text>),
 }
 
 /// Positions that are not flat.
@@ -480,6 +482,25 @@ impl Venue {
                     "cancel an order that is not ours"
                 ),
             }
+        });
+    }
+
+    /// Has the venue cancel everything once the stream has been gone for so long; whether it will
+    /// comes as an event.
+    pub fn cancel_on_disconnect(&self, after_s: u16) {
+        let venue = self.clone();
+        tokio::spawn(async move {
+            let action = Action::CancelOnDisconnect { after_s };
+            let sign = SignAction::CancelOnDisconnect { after_s };
+            let set = venue.call::<reply::Done>(&action, sign).await;
+            let set = set.map(drop).map_err(|error| {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "have the venue cancel once the stream is gone"
+                );
+                Text::lossy(&error.to_string())
+            });
+            venue.tell_surely(Event::Protected(set)).await;
         });
     }
 

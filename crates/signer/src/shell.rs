@@ -250,6 +250,7 @@ impl Shell {
             SignAction::Cancel { .. }
             | SignAction::CancelAll { .. }
             | SignAction::CancelForeign { .. }
+            | SignAction::CancelOnDisconnect { .. }
             | SignAction::QueryOrder { .. }
             | SignAction::QueryOpenOrders { .. }
             | SignAction::QueryPositions { .. }

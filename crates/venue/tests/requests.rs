@@ -89,6 +89,12 @@ fn every_action_has_its_one_spelling() {
             r#"{"category":"linear","symbol":"XRPUSDT","orderId":"5f0c1b2e-1111-4222-8333-0123456789ab"}"#,
         ),
         (
+            Action::CancelOnDisconnect { after_s: 10 },
+            post,
+            "/v5/order/disconnected-cancel-all",
+            r#"{"product":"DERIVATIVES","timeWindow":10}"#,
+        ),
+        (
             Action::QueryOrder {
                 symbol,
                 order: order.id,
@@ -193,6 +199,7 @@ fn only_orders_and_cancels_use_the_key_that_may_trade() {
             symbol,
             venue_order: VenueOrderId::new("v-1").unwrap(),
         },
+        Action::CancelOnDisconnect { after_s: 3 },
     ];
     let reading = [
         Action::QueryOrder { symbol, order: id },

@@ -113,6 +113,11 @@ pub enum SignAction {
         /// The venue's id of it.
         venue_order: VenueOrderId,
     },
+    /// Have the venue itself cancel everything, once the private stream has been gone for so long.
+    CancelOnDisconnect {
+        /// For how long, in seconds.
+        after_s: u16,
+    },
     /// Read one order by its client order id.
     QueryOrder {
         /// What it trades.

@@ -37,6 +37,8 @@ pub enum EndpointClass {
     Cancel,
     /// Cancelling everything of an instrument.
     CancelAll,
+    /// Setting what the venue does once the private stream is gone.
+    CancelOnDisconnect,
     /// Reading orders.
     Orders,
     /// Reading positions.
@@ -57,6 +59,7 @@ impl EndpointClass {
         Self::Place,
         Self::Cancel,
         Self::CancelAll,
+        Self::CancelOnDisconnect,
         Self::Orders,
         Self::Positions,
         Self::Executions,
@@ -72,6 +75,7 @@ impl EndpointClass {
             Action::Place(_) => Self::Place,
             Action::Cancel { .. } | Action::CancelForeign { .. } => Self::Cancel,
             Action::CancelAll { .. } => Self::CancelAll,
+            Action::CancelOnDisconnect { .. } => Self::CancelOnDisconnect,
             Action::QueryOrder { .. } | Action::QueryOpenOrders { .. } => Self::Orders,
             Action::QueryPositions { .. } => Self::Positions,
             Action::QueryExecutions { .. } => Self::Executions,
@@ -87,6 +91,7 @@ impl EndpointClass {
         match self {
             Self::Cancel | Self::CancelAll => true,
             Self::Place
+            | Self::CancelOnDisconnect
             | Self::Orders
             | Self::Positions
             | Self::Executions
@@ -100,6 +105,7 @@ impl EndpointClass {
     const fn limit_documented(self) -> u32 {
         match self {
             Self::Place | Self::Cancel | Self::CancelAll => 10,
+            Self::CancelOnDisconnect => 5,
             Self::Movements => 30,
             Self::Orders | Self::Positions | Self::Executions | Self::Wallet | Self::Public => 50,
         }

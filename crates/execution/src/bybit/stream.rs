@@ -8,6 +8,10 @@
 //! The venue does not repeat what a client missed, so a loss is never hidden: after each `Connected`,
 //! and after each `Malformed`, the listener must reconcile. When it does not take the events as fast
 //! as they come, the connection is given up rather than one of them left out.
+//!
+//! Where the venue offers to cancel everything once the stream is gone, the stream subscribes the
+//! topic that makes it count for that. It does so apart from the others, and a refusal ends nothing:
+//! only few accounts have it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -39,6 +43,8 @@ const MALFORMED_MAX: u32 = 8;
 const PATH: &str = "/v5/private";
 /// What is listened to.
 const SUBSCRIBE: &str = r#"{"op":"subscribe","args":["order.linear","execution.linear"]}"#;
+/// What makes the venue cancel everything once the connection is gone.
+const WATCH: &str = r#"{"op":"subscribe","args":["dcp.future"]}"#;
 const PING: &str = r#"{"op":"ping"}"#;
 
 /// How the stream is kept.
@@ -58,6 +64,8 @@ pub struct StreamSettings {
     pub backoff_longest: Duration,
     /// How many events may wait for the listener.
     pub capacity: usize,
+    /// Whether the connection asks to count for the venue's cancelling once it is gone.
+    pub watches: bool,
 }
 
 impl StreamSettings {
@@ -72,6 +80,7 @@ impl StreamSettings {
             backoff_first: Duration::from_millis(500),
             backoff_longest: Duration::from_secs(30),
             capacity: 4_096,
+            watches: false,
         }
     }
 }
@@ -105,6 +114,9 @@ pub enum StreamEvent {
         /// Why, in words.
         detail: Text,
     },
+    /// Once this connection is gone for too long, the venue cancels everything; or it refused to, and
+    /// why.
+    Watched(Result<(), Text>),
     /// An order changed.
     Order(Box<OrderInfo>),
     /// Something was executed.
@@ -272,6 +284,8 @@ async fn send(settings: &StreamSettings, socket: &mut Socket, text: String) -> R
 enum Stage {
     LoggingIn,
     Subscribing,
+    /// Events come already, and the venue has not said yet whether the connection counts.
+    Watching,
     Listening,
 }
 
@@ -305,7 +319,7 @@ async fn serve(
     loop {
         let deadline = match stage {
             Stage::LoggingIn | Stage::Subscribing => stage_began + settings.step_timeout,
-            Stage::Listening => heard_at + settings.silence_max,
+            Stage::Watching | Stage::Listening => heard_at + settings.silence_max,
         };
         let message = tokio::select! {
             message = socket.next() => message.ok_or(Lost::Closed)?.map_err(Lost::Receive)?,
@@ -317,7 +331,7 @@ async fn serve(
                 return Err(match stage {
                     Stage::LoggingIn => Lost::TimedOut("the login"),
                     Stage::Subscribing => Lost::TimedOut("the subscription"),
-                    Stage::Listening => Lost::Silent(settings.silence_max),
+                    Stage::Watching | Stage::Listening => Lost::Silent(settings.silence_max),
                 });
             }
         };
@@ -331,7 +345,7 @@ async fn serve(
         };
         let before = stage;
         match read_private(bytes) {
-            Ok(message) => take(message, &mut stage, events)?,
+            Ok(message) => take(message, &mut stage, settings.watches, events)?,
             Err(error) => {
                 malformed = malformed.saturating_add(1);
                 offer(
@@ -347,8 +361,10 @@ async fn serve(
         }
         if before != stage {
             stage_began = Instant::now();
-            if stage == Stage::Subscribing {
-                send(settings, socket, SUBSCRIBE.to_owned()).await?;
+            match stage {
+                Stage::Subscribing => send(settings, socket, SUBSCRIBE.to_owned()).await?,
+                Stage::Watching => send(settings, socket, WATCH.to_owned()).await?,
+                Stage::LoggingIn | Stage::Listening => {}
             }
         }
     }
@@ -358,6 +374,7 @@ async fn serve(
 fn take(
     message: PrivateMessage,
     stage: &mut Stage,
+    watches: bool,
     events: &mpsc::Sender<StreamEvent>,
 ) -> Result<(), Lost> {
     match message {
@@ -372,8 +389,21 @@ fn take(
             }
             (StreamOperation::Subscribe, Stage::Subscribing) => {
                 granted("subscription", success, message.as_str())?;
-                *stage = Stage::Listening;
+                *stage = if watches {
+                    Stage::Watching
+                } else {
+                    Stage::Listening
+                };
                 offer(events, StreamEvent::Connected)
+            }
+            (StreamOperation::Subscribe, Stage::Watching) => {
+                *stage = Stage::Listening;
+                let watched = if success {
+                    Ok(())
+                } else {
+                    Err(Text::lossy(message.as_str()))
+                };
+                offer(events, StreamEvent::Watched(watched))
             }
             (
                 StreamOperation::Login
@@ -392,7 +422,9 @@ fn take(
             .into_iter()
             .try_for_each(|execution| offer(events, StreamEvent::Execution(Box::new(execution)))),
         // Nobody subscribed to these; positions and balances are read in a reconciliation.
-        PrivateMessage::Positions(_) | PrivateMessage::Wallets(_) => Ok(()),
+        PrivateMessage::Positions(_)
+        | PrivateMessage::Wallets(_)
+        | PrivateMessage::CancelOnDisconnect => Ok(()),
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Account {
     pub fills: Vec<u64>,
     /// Everything that ever changed the wallet.
     pub log: Vec<Entry>,
+    /// After how many seconds without a watching socket its orders are cancelled; `None` for never.
+    pub window_s: Option<u16>,
 }
 
 /// Sums over an account, all in USDT.
@@ -50,6 +52,7 @@ impl Account {
             closed: Vec::new(),
             fills: Vec::new(),
             log: Vec::new(),
+            window_s: None,
         }
     }
 

@@ -67,6 +67,11 @@ impl Engine {
                     account.enter(Source::Movement(movement.clone()), movement.amount);
                 }
             }
+            Event::Protected { account, window_s } => {
+                if let Some(account) = self.accounts.get_mut(account) {
+                    account.window_s = Some(*window_s);
+                }
+            }
             Event::Leverage {
                 account,
                 symbol,

@@ -16,6 +16,7 @@ pub(crate) mod movement;
 pub(crate) mod order;
 mod place;
 pub(crate) mod position;
+pub(crate) mod protection;
 pub(crate) mod refusal;
 #[cfg(test)]
 mod tests;
@@ -85,6 +86,10 @@ pub(crate) enum Event {
     },
     Moved {
         movement: Box<Movement>,
+    },
+    Protected {
+        account: String,
+        window_s: u16,
     },
     Leverage {
         account: String,

@@ -47,7 +47,8 @@ pub(super) async fn answer(
                 "/v5/position/list" => positions(engine, account, &params),
                 "/v5/account/wallet-balance" => wallet(engine, account, &params),
                 "/v5/account/transaction-log" => transactions(engine, account, &params, now),
-                "/v5/account/info" => Ok(info()),
+                "/v5/account/info" => Ok(info(account)),
+                "/v5/account/query-dcp-info" => Ok(protection(account)),
                 "/v5/account/fee-rate" => fee_rates(engine, &params),
                 "/v5/user/query-api" => Ok(api_key(&key, uid)),
                 "/v5/asset/coin/query-info" => Ok(coins()),
@@ -325,13 +326,29 @@ fn transactions(
     Ok(json!({ "list": list, "nextPageCursor": cursor }))
 }
 
-fn info() -> Value {
+/// What happens when the account's sockets are gone.
+fn protection(account: &Account) -> Value {
+    let infos: Vec<Value> = account
+        .window_s
+        .iter()
+        .map(|window_s| {
+            json!({
+                "product": "DERIVATIVES",
+                "dcpStatus": "ON",
+                "timeWindow": window_s.to_string(),
+            })
+        })
+        .collect();
+    json!({ "dcpInfos": infos })
+}
+
+fn info(account: &Account) -> Value {
     json!({
         "marginMode": "REGULAR_MARGIN",
         "updatedTime": "1697078946000",
         "unifiedMarginStatus": 5,
-        "dcpStatus": "OFF",
-        "timeWindow": 0,
+        "dcpStatus": if account.window_s.is_some() { "ON" } else { "OFF" },
+        "timeWindow": account.window_s.unwrap_or(0),
         "smpGroup": 0,
         "isMasterTrader": false,
         "spotHedgingStatus": "OFF",

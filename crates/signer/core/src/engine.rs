@@ -9,7 +9,9 @@ use portcullis_domain::{
     Hash, KillCause, KillState, Order, OrderId, Posture, Reason, Span, TIME_REVERSAL_MAX,
     Timestamp, Venue,
 };
-use portcullis_venue::bybit::{Action, Authority, RECV_WINDOW_MS, request_of, signed_text};
+use portcullis_venue::bybit::{
+    Action, Authority, CANCEL_ON_DISCONNECT_S, RECV_WINDOW_MS, request_of, signed_text,
+};
 use portcullis_wire::command::OperatorKeys;
 use portcullis_wire::messages::{
     Heartbeat, Kill, Notice, Outcome, SignAction, SignRequest, SignatureRecord,
@@ -254,6 +256,12 @@ impl Engine {
             | SignAction::QueryExecutions { .. }
             | SignAction::QueryWallet
             | SignAction::QueryMovements { .. } => None,
+            SignAction::CancelOnDisconnect { after_s } => {
+                if !CANCEL_ON_DISCONNECT_S.contains(after_s) {
+                    return Err(Reason::HardLimit);
+                }
+                None
+            }
             SignAction::StreamLogin { expires_ms } => {
                 let expires_at = Timestamp::from_millis(*expires_ms);
                 if expires_at <= now || expires_at > now.plus(LOGIN_LIFETIME_MAX) {
@@ -406,6 +414,9 @@ fn venue_action<'a>(action: &'a SignAction, order: Option<&'a Order>) -> Option<
             symbol: *symbol,
             venue_order: *venue_order,
         },
+        SignAction::CancelOnDisconnect { after_s } => {
+            Action::CancelOnDisconnect { after_s: *after_s }
+        }
         SignAction::QueryOrder { symbol, order } => Action::QueryOrder {
             symbol: *symbol,
             order: *order,
@@ -442,6 +453,7 @@ fn described(
         SignAction::Cancel { order, .. } | SignAction::QueryOrder { order, .. } => Some(*order),
         SignAction::CancelAll { .. }
         | SignAction::CancelForeign { .. }
+        | SignAction::CancelOnDisconnect { .. }
         | SignAction::QueryOpenOrders { .. }
         | SignAction::QueryPositions { .. }
         | SignAction::QueryExecutions { .. }

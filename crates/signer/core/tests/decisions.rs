@@ -438,6 +438,10 @@ fn others(desk: &Desk) -> Vec<SignRequest> {
                 venue_order,
             },
         ),
+        desk.ask_other(
+            SignAction::CancelOnDisconnect { after_s: 10 },
+            &Action::CancelOnDisconnect { after_s: 10 },
+        ),
         desk.ask_other(SignAction::QueryWallet, &Action::QueryWallet),
         desk.ask_other(
             SignAction::QueryMovements {
@@ -454,6 +458,25 @@ fn others(desk: &Desk) -> Vec<SignRequest> {
             &Action::StreamLogin { expires_ms },
         ),
     ]
+}
+
+#[test]
+fn the_venues_own_switch_is_set_within_its_bounds_only() {
+    let mut desk = Desk::open();
+    for (after_s, refused) in [
+        (0, Some(Reason::HardLimit)),
+        (2, Some(Reason::HardLimit)),
+        (3, None),
+        (300, None),
+        (301, Some(Reason::HardLimit)),
+        (u16::MAX, Some(Reason::HardLimit)),
+    ] {
+        let request = desk.ask_other(
+            SignAction::CancelOnDisconnect { after_s },
+            &Action::CancelOnDisconnect { after_s },
+        );
+        assert_eq!(refusal(&desk.send(&request)), refused, "{after_s}");
+    }
 }
 
 #[test]

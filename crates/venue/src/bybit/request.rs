@@ -3,11 +3,18 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt::Write;
+use core::ops::RangeInclusive;
 
 use portcullis_domain::{Order, OrderId, Side, Symbol, TimeInForce, Timestamp, VenueOrderId};
 
 /// How long after its time stamp the venue still accepts a request, in milliseconds.
 pub const RECV_WINDOW_MS: u64 = 5_000;
+
+/// After how many seconds without its private stream the venue may be asked to cancel everything.
+pub const CANCEL_ON_DISCONNECT_S: RangeInclusive<u16> = 3..=300;
+
+/// The topic that makes a private stream count for that.
+pub const DISCONNECT_TOPIC: &str = "dcp.future";
 
 /// How a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +60,11 @@ pub enum Action<'a> {
         symbol: Symbol,
         /// The venue's id of it.
         venue_order: VenueOrderId,
+    },
+    /// Have the venue itself cancel everything, once the private stream has been gone for so long.
+    CancelOnDisconnect {
+        /// For how long, in seconds; within [`CANCEL_ON_DISCONNECT_S`].
+        after_s: u16,
     },
     /// Read one order by its client order id.
     QueryOrder {
@@ -114,6 +126,7 @@ impl Action<'_> {
             Self::Cancel { .. } => "cancel",
             Self::CancelAll { .. } => "cancel-all",
             Self::CancelForeign { .. } => "cancel-foreign",
+            Self::CancelOnDisconnect { .. } => "cancel-on-disconnect",
             Self::QueryOrder { .. } => "query-order",
             Self::QueryOpenOrders { .. } => "query-open-orders",
             Self::QueryPositions { .. } => "query-positions",
@@ -131,7 +144,8 @@ impl Action<'_> {
             Self::Place(_)
             | Self::Cancel { .. }
             | Self::CancelAll { .. }
-            | Self::CancelForeign { .. } => Authority::Trading,
+            | Self::CancelForeign { .. }
+            | Self::CancelOnDisconnect { .. } => Authority::Trading,
             Self::QueryOrder { .. }
             | Self::QueryOpenOrders { .. }
             | Self::QueryPositions { .. }
@@ -154,6 +168,7 @@ pub fn request_of(action: &Action<'_>) -> Request {
             symbol,
             venue_order,
         } => cancel_foreign(symbol, venue_order),
+        Action::CancelOnDisconnect { after_s } => cancel_on_disconnect(after_s),
         Action::QueryOrder { symbol, order } => query_order(symbol, order),
         Action::QueryOpenOrders { cursor } => query_open_orders(cursor),
         Action::QueryPositions { cursor } => query_positions(cursor),
@@ -237,6 +252,20 @@ pub fn cancel_foreign(symbol: Symbol, venue_order: VenueOrderId) -> Request {
     Request {
         method: Method::Post,
         path: "/v5/order/cancel",
+        payload,
+    }
+}
+
+/// Has the venue cancel every order of the account, once its last private stream that subscribed to
+/// [`DISCONNECT_TOPIC`] has been gone for so many seconds.
+///
+/// Source: the venue's API reference, v5, `order/dcp`.
+#[must_use]
+pub fn cancel_on_disconnect(after_s: u16) -> Request {
+    let payload = format!(r#"{{"product":"DERIVATIVES","timeWindow":{after_s}}}"#);
+    Request {
+        method: Method::Post,
+        path: "/v5/order/disconnected-cancel-all",
         payload,
     }
 }
@@ -358,6 +387,7 @@ pub fn signed_text(action: &Action<'_>, timestamp_ms: u64, api_key: &str, payloa
         | Action::Cancel { .. }
         | Action::CancelAll { .. }
         | Action::CancelForeign { .. }
+        | Action::CancelOnDisconnect { .. }
         | Action::QueryOrder { .. }
         | Action::QueryOpenOrders { .. }
         | Action::QueryPositions { .. }
