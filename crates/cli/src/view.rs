@@ -8,17 +8,17 @@
 
 mod render;
 pub(crate) mod risk;
+mod words;
 
 pub use render::{LATCHES, Processes, Standing};
 pub use risk::{action_words, amount, bar, left_of, percent, posture_words, used_of};
+pub use words::{cause_words, halt_words, kill_words, outcome_words};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use portcullis_domain::{
-    BreakerState, Fill, Hash, KillCause, KillState, OrderId, OrderStatus, Reason, Span, Symbol,
-    Timestamp, Venue,
+    BreakerState, Fill, Hash, KillCause, KillState, OrderId, OrderStatus, Reason, Span, Timestamp,
 };
-use portcullis_wire::Text;
 use portcullis_wire::messages::{
     Checkpoint, CommandOutcome, Decision, ExecutionReport, ExecutionStatus, Notice, Outcome,
     RiskStatus, ServiceStatus, Verdict,
@@ -562,45 +562,6 @@ impl View {
 #[must_use]
 pub fn short(order: OrderId) -> String {
     order.to_string().chars().take(8).collect()
-}
-
-/// What became of a command, in words.
-#[must_use]
-pub const fn outcome_words(outcome: CommandOutcome) -> &'static str {
-    match outcome {
-        CommandOutcome::Done => "done",
-        CommandOutcome::AwaitsApproval => "waits for a second person",
-        CommandOutcome::Refused => "refused",
-        CommandOutcome::Lapsed => "nobody approved it in time",
-    }
-}
-
-/// What pulled a kill switch, in words.
-#[must_use]
-pub const fn cause_words(cause: KillCause) -> &'static str {
-    match cause {
-        KillCause::Operator => "by an operator",
-        KillCause::HardLoss => "by the hard daily loss",
-        KillCause::Cascade => "by circuit breakers that opened together",
-        KillCause::Inconsistent => "its record does not hold",
-        KillCause::LatchUnreadable => "its latch file is missing or damaged",
-        KillCause::AlreadyLatched => "it already was before the start",
-    }
-}
-
-/// That nothing new is sent somewhere, or is again.
-pub(crate) fn halt_words(symbol: Option<Symbol>, is_over: bool, evidence: &Text) -> String {
-    let place = symbol.map_or_else(|| "any instrument".to_owned(), |at| at.to_string());
-    if is_over {
-        format!("{place} goes on: {evidence}")
-    } else {
-        format!("nothing new in {place}: {evidence}")
-    }
-}
-
-/// That the venue has confirmed a kill.
-pub(crate) fn kill_words(venue: Venue, orders: u64, after_ms: u64) -> String {
-    format!("{venue} confirms after {after_ms} ms that nothing is open; {orders} orders were")
 }
 
 #[cfg(test)]
