@@ -371,17 +371,22 @@ fn day_line(status: &ExecutionStatus, output: &Output) -> String {
     };
     // The limit holds for any 24 hours as well; they are shown when they are nearer to it.
     let rolling = status.loss_rolling;
-    let before = if rolling > status.loss {
+    let before = if rolling > status.loss.max(Usd::ZERO) {
         format!(", loss of 24 h {}", money(rolling))
     } else {
         String::new()
+    };
+    let nearest = if before.is_empty() {
+        status.loss
+    } else {
+        rolling
     };
     let text = format!(
         "{word} {} USD{before}, hard limit {}",
         money(amount),
         money(status.loss_max)
     );
-    let Some(percent) = percent(status.loss.max(rolling).get(), status.loss_max.get()) else {
+    let Some(percent) = percent(nearest.get(), status.loss_max.get()) else {
         return text;
     };
     format!("{text}  {}", bar(percent, BAR_WIDTH, output))
