@@ -6,12 +6,14 @@ use clap::Parser as _;
 
 mod account;
 pub mod bybit;
+mod call;
 mod config;
 mod events;
 mod history;
 mod perform;
 mod shell;
 mod tally;
+mod told;
 mod venue;
 
 /// Reads the arguments and runs until asked to end; the exit code is that of
