@@ -9,8 +9,8 @@ use portcullis_fuzz::{assert_printable, chain_of};
 use portcullis_venue::bybit::VenueError;
 use portcullis_venue::bybit::reply::{
     Bars, CancelAllAcknowledgement, Execution, InstrumentInfo, LIST_LENGTH_MAX,
-    OrderAcknowledgement, OrderInfo, Page, Position, RecentTrade, Reply, ServerTime, Transaction, Wallet,
-    read,
+    OrderAcknowledgement, OrderInfo, Page, Position, RecentTrade, Reply, ServerTime, Transaction,
+    Wallet, read,
 };
 use serde::de::DeserializeOwned;
 

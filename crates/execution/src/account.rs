@@ -8,10 +8,13 @@ use portcullis_venue::bybit::Action;
 use portcullis_venue::bybit::reply::{
     Execution as VenueExecution, OrderInfo, Page, Position, Transaction, TransactionKind, Wallet,
 };
+use portcullis_venue::retry::Kind;
 use portcullis_wire::Text;
 use portcullis_wire::messages::SignAction;
 
-use crate::venue::{CallError, Event, Positions, Venue, fill_of, order_of};
+use crate::call::CallError;
+use crate::told::{fill_of, order_of};
+use crate::venue::{Event, Positions, Venue};
 
 /// The most pages of one list: more is not an account but an attack.
 const PAGES_MAX: usize = 400;
@@ -87,7 +90,7 @@ impl Venue {
             let sign = SignAction::QueryPositions {
                 cursor: Text::lossy(&cursor),
             };
-            let page: Page<Position> = self.call(&action, sign).await?;
+            let page: Page<Position> = self.call_again(Kind::Account, &action, sign).await?;
             let held = page.list.iter();
             for position in held.filter(|position| position.exposure != Exposure::FLAT) {
                 positions.push((position.symbol, position.exposure));
@@ -111,7 +114,7 @@ impl Venue {
     /// none.
     pub(crate) async fn wallet(&self) -> Result<Usd, CallError> {
         let page: Page<Wallet> = self
-            .call(&Action::QueryWallet, SignAction::QueryWallet)
+            .call_again(Kind::Account, &Action::QueryWallet, SignAction::QueryWallet)
             .await?;
         let mut coins = page.list.iter().flat_map(|wallet| wallet.coins.iter());
         Ok(coins
@@ -142,7 +145,7 @@ impl Venue {
                 since,
                 cursor: Text::lossy(&cursor),
             };
-            let page: Page<VenueExecution> = self.call(&action, sign).await?;
+            let page: Page<VenueExecution> = self.call_again(Kind::Account, &action, sign).await?;
             let ended = page.next.is_empty() || page.list.is_empty();
             executions.extend(page.list);
             if ended {
@@ -178,7 +181,7 @@ impl Venue {
                 since,
                 cursor: Text::lossy(&cursor),
             };
-            let page: Page<Transaction> = self.call(&action, sign).await?;
+            let page: Page<Transaction> = self.call_again(Kind::Account, &action, sign).await?;
             let ended = page.next.is_empty() || page.list.is_empty();
             transactions.extend(page.list);
             if ended {
@@ -197,7 +200,7 @@ impl Venue {
             let sign = SignAction::QueryOpenOrders {
                 cursor: Text::lossy(&cursor),
             };
-            let page: Page<OrderInfo> = self.call(&action, sign).await?;
+            let page: Page<OrderInfo> = self.call_again(Kind::Account, &action, sign).await?;
             open.extend(page.list.iter().filter_map(order_of));
             if page.next.is_empty() || page.list.is_empty() {
                 return Ok(open);

@@ -7,7 +7,8 @@ use portcullis_wire::messages::Notice;
 
 use crate::bybit::StreamEvent;
 use crate::shell::{Shell, ShellError};
-use crate::venue::{Event, fill_of, order_of};
+use crate::told::{fill_of, order_of};
+use crate::venue::Event;
 
 impl Shell {
     pub(crate) async fn event(&mut self, event: Event) -> Result<(), ShellError> {

@@ -8,12 +8,14 @@ use execution_core::hard_limits;
 
 mod account;
 pub mod bybit;
+mod call;
 mod config;
 mod events;
 mod history;
 mod perform;
 mod shell;
 mod tally;
+mod told;
 mod venue;
 
 /// Prints the compiled-in limits and their digest, for whoever writes or checks a risk policy.

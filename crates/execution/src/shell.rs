@@ -403,6 +403,7 @@ impl Shell {
             tracing::error!(?cause, detail = detail.as_str(), "kill switch pulled");
             metrics::counter!("portcullis_kill_total").increment(1);
         }
+        self.venue.killed();
         // It acts in any case; a disk that does not keep it stops the process afterwards.
         Box::pin(self.step(Input::Killed { cause, detail })).await?;
         kept.map_err(ShellError::Latch)

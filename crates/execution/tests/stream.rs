@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use execution::bybit::{Endpoint, Login, PrivateStream, StreamEvent, StreamSettings};
 use futures_util::{SinkExt as _, StreamExt as _};
-use portcullis_domain::{OrderId, OrderStatus};
+use portcullis_domain::{OrderId, OrderStatus, Span};
 use portcullis_runtime::venue_link::PlainText;
+use portcullis_venue::retry::Pace;
 use portcullis_wire::Text;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::Receiver;
@@ -65,6 +66,11 @@ fn quick(endpoint: Endpoint) -> StreamSettings {
         step_timeout: Duration::from_secs(2),
         backoff_first: Duration::from_millis(10),
         backoff_longest: Duration::from_millis(50),
+        pace: Pace {
+            network: Span::from_millis(10),
+            network_max: Span::from_millis(50),
+            ..Pace::VENUE
+        },
         ..StreamSettings::new(endpoint)
     }
 }

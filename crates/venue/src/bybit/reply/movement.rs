@@ -65,3 +65,77 @@ fn symbol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Symbol>, 
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::super::{Malformed, Page, read};
+    use super::*;
+
+    const FUNDING: &str = r#"{"id":"592324_XRPUSDT_161440249321","symbol":"XRPUSDT","category":"linear",
+        "side":"Buy","transactionTime":"1790000000004","type":"SETTLEMENT","qty":"100","size":"100",
+        "currency":"USDT","tradePrice":"0.3676","funding":"-0.003676","fee":"0","cashFlow":"0",
+        "change":"-0.003676","cashBalance":"5086.55","feeRate":"0.0001","bonusChange":"","tradeId":"t",
+        "orderId":"o","orderLinkId":""}"#;
+
+    fn transaction(json: &str) -> Result<Transaction, Malformed> {
+        let text = format!(
+            r#"{{"retCode":0,"retMsg":"OK","result":{{"list":[{json}],"nextPageCursor":"a%3A1"}},
+            "retExtInfo":{{}},"time":1790000000003}}"#
+        );
+        let page = read::<Page<Transaction>>(text.as_bytes())?;
+        Ok(page.outcome.unwrap().list[0].clone())
+    }
+
+    #[test]
+    fn a_movement_says_what_it_is_and_by_how_much_the_balance_changed() {
+        let funding = transaction(FUNDING).unwrap();
+        assert_eq!(funding.id.as_str(), "592324_XRPUSDT_161440249321");
+        assert_eq!(funding.kind, TransactionKind::Funding);
+        assert_eq!(funding.symbol, Some("XRPUSDT".parse().unwrap()));
+        assert_eq!(funding.change, "-0.003676".parse().unwrap());
+        assert_eq!(funding.time, Timestamp::from_millis(1_790_000_000_004));
+        assert_eq!(funding.currency.as_str(), "USDT");
+        let cases = [
+            ("TRADE", TransactionKind::Trade),
+            ("TRANSFER_IN", TransactionKind::Transfer),
+            ("TRANSFER_OUT", TransactionKind::Transfer),
+            (
+                "LIQUIDATION",
+                TransactionKind::Other(Words::new("LIQUIDATION")),
+            ),
+            (
+                "transfer_in",
+                TransactionKind::Other(Words::new("transfer_in")),
+            ),
+            ("", TransactionKind::Other(Words::new(""))),
+        ];
+        for (word, kind) in cases {
+            let json = FUNDING.replace("SETTLEMENT", word);
+            assert_eq!(transaction(&json).unwrap().kind, kind, "{word:?}");
+        }
+        let transfer = FUNDING.replace(r#""symbol":"XRPUSDT""#, r#""symbol":"""#);
+        assert_eq!(transaction(&transfer).unwrap().symbol, None);
+    }
+
+    #[test]
+    fn a_movement_that_makes_no_sense_is_refused() {
+        for (from, to) in [
+            (r#""id":"592324_XRPUSDT_161440249321""#, r#""id":"""#),
+            (r#""type":"SETTLEMENT","#, ""),
+            (r#""change":"-0.003676","#, ""),
+            (r#""change":"-0.003676""#, r#""change":-0.003676"#),
+            (r#""change":"-0.003676""#, r#""change":"some""#),
+            (
+                r#""transactionTime":"1790000000004""#,
+                r#""transactionTime":"now""#,
+            ),
+            (r#""symbol":"XRPUSDT""#, r#""symbol":"XRP USDT""#),
+        ] {
+            let bad = FUNDING.replace(from, to);
+            assert_ne!(bad, FUNDING, "{from} is not there to be replaced");
+            assert!(matches!(transaction(&bad), Err(Malformed::Form(_))), "{to}");
+        }
+    }
+}
