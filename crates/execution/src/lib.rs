@@ -8,7 +8,7 @@ mod account;
 pub mod bybit;
 mod config;
 mod events;
-mod history;
+pub mod history;
 mod perform;
 mod shell;
 mod tally;

@@ -23,7 +23,7 @@ fn cut_connections_lose_nothing_and_send_nothing_twice() {
         pause(100 + 70 * round);
         harness.venue.cut();
         pause(130 * round);
-        harness.wait_until_orders_leave("connections were cut");
+        harness.trade(20);
     }
     for (wire, answers) in [(&harness.venue, 1), (&harness.venue, 5), (&harness.bus, 5)] {
         wire.cut_answers(answers);
@@ -51,6 +51,7 @@ fn cut_connections_lose_nothing_and_send_nothing_twice() {
 
 /// Asks a part to end, as an operator who updates it does, and waits until it runs again.
 fn restart(harness: &Harness, part: &str) {
+    harness.trade(20);
     let before = harness.stack.pid(part).expect("it runs");
     let asked = Command::new("kill")
         .args(["-TERM", &before.to_string()])
@@ -64,6 +65,7 @@ fn restart(harness: &Harness, part: &str) {
 
 /// Asks the exchange for a fault and waits until it has happened as often as it should.
 fn fault(harness: &Harness, fault: &Value) {
+    harness.trade(20);
     harness.stack.fault(fault);
     wait_for("the fault to happen", Duration::from_secs(60), || {
         let waiting = harness.stack.exchange("/admin/faults");
