@@ -17,7 +17,7 @@ use crate::figure::{Aim, Figure, percentile};
 use crate::stack::Stack;
 
 /// Orders a second, and for how many seconds.
-const RATES: [(u64, u64); 3] = [(40, 10), (100, 10), (1_000, 8)];
+const RATES: [(u64, u64); 4] = [(40, 10), (100, 10), (250, 8), (1_000, 8)];
 /// A side is kept for so long, so that no order meets one of ours that is still on its way.
 const SIDE_MILLIS: u64 = 1_000;
 const RESTING: usize = 10_000;
@@ -34,8 +34,8 @@ pub fn run(scratch: &Path, memory: bool) -> Result<Vec<Figure>> {
     let stack = Stack::start(
         &config,
         &[
-            "--exchange-argument=--order-rate-per-second=5000",
-            "--exchange-argument=--query-rate-per-second=5000",
+            "--exchange-argument=--order-rate-per-second=1000",
+            "--exchange-argument=--query-rate-per-second=1000",
             "--exchange-argument=--address-rate-per-5s=1000000",
             "--exchange-argument=--open-orders-max=50000",
         ],
@@ -129,14 +129,18 @@ fn settings(folder: &Path) -> Result<PathBuf> {
     for entry in std::fs::read_dir(&target)? {
         let path = entry?.path();
         let text = std::fs::read_to_string(&path)?;
-        let raised = text.lines().map(raised).collect::<Vec<_>>().join("\n");
+        // The most that each takes: the signer signs 1,000 orders a second and no more.
+        let is_signer = path.file_name().is_some_and(|name| name == "signer.toml");
+        let per_second = if is_signer { "1000" } else { "2000" };
+        let raised = text.lines().map(|line| raised(line, per_second));
+        let raised = raised.collect::<Vec<_>>().join("\n");
         std::fs::write(path, raised)?;
     }
     Ok(target)
 }
 
 /// One line of the settings, far above what the orders need where it is one of the limits that they meet.
-fn raised(line: &str) -> String {
+fn raised(line: &str, per_second: &str) -> String {
     let Some((key, _)) = line.split_once(" = ") else {
         return line.to_owned();
     };
@@ -147,9 +151,9 @@ fn raised(line: &str) -> String {
         }
         "leverage_max" | "concentration_max" => "1000000",
         "requests_per_5s" => "100000",
-        "repeated_fills_max" => "20000",
+        "repeated_fills_max" => "10000",
         "same_order_ms" => "1",
-        key if key.ends_with("_per_second_max") => "2000",
+        key if key.ends_with("_per_second_max") => per_second,
         _ => return line.to_owned(),
     };
     format!("{key} = {value}")

@@ -7,7 +7,7 @@ use crate::harness::{Harness, PARTS};
 use crate::support::wait_for;
 
 /// How many are killed where nobody says how many.
-const KILLS: u64 = 60;
+const KILLS: u64 = 200;
 /// Of so many kills, how many hit each part, in the order of [`PARTS`]: execution most often.
 const WEIGHTS: [u64; 8] = [2, 2, 6, 2, 2, 1, 2, 1];
 /// Every so many bursts everything has to recover before the next one.
