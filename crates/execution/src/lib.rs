@@ -11,7 +11,7 @@ pub mod bybit;
 mod call;
 mod config;
 mod events;
-mod history;
+pub mod history;
 mod perform;
 mod shell;
 mod tally;
