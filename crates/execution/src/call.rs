@@ -63,6 +63,7 @@ impl CallError {
             | Self::Endpoint
             | Self::Late
             | Self::Unaccountable(_)
+            | Self::Amount
             | Self::Endless
             | Self::Unstable => return None,
         };
