@@ -108,6 +108,7 @@ impl Desk {
             policy_hash: POLICY,
             daily_loss_max: "2000".parse()?,
             book_age_max: Span::from_secs(2),
+            foreign_orders: execution_core::ForeignOrders::Report,
         };
         let mut desk = Self {
             world: World::new(NOW),
@@ -121,6 +122,8 @@ impl Desk {
             open: Vec::new(),
             fills: Vec::new(),
             positions: Vec::new(),
+            cash: portcullis_domain::Usd::ZERO,
+            movements: Vec::new(),
         };
         for input in [Input::Tick, Input::StreamUp, account] {
             desk.core.step(NOW, input)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use execution::history::{History, encode_acknowledged, encode_step};
+use execution::history::{History, encode_acknowledged, encode_beginning, encode_step};
 use execution_core::{Execution, Record, Requests, Settings};
 use portcullis_domain::{
     EnvelopeId, Fill, Hash, KillState, OrderStatus, Span, Timestamp, VenueExecutionId, VenueOrderId,
@@ -66,6 +66,7 @@ fn empty() -> Result<Execution> {
         policy_hash: Hash([7; 32]),
         daily_loss_max: "2000".parse()?,
         book_age_max: Span::from_secs(2),
+        foreign_orders: execution_core::ForeignOrders::Report,
     };
     Ok(Execution::new(settings, KillState::Armed, NOW))
 }
@@ -87,6 +88,7 @@ fn ready(path: &Path) -> Result<Execution> {
 /// that execution announced of them.
 fn write(path: &Path) -> Result<()> {
     let (journal, _) = Journal::open(path)?;
+    journal.append_lazy(vec![encode_beginning()?])?;
     let mut facts = 0;
     let mut number = 0;
     while number < ORDERS {
