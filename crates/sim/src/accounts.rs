@@ -1,7 +1,7 @@
 //! Reads the venue's whole account, of one moment: positions are the same before and after.
 
 use execution_core::{Input, VenueOrder};
-use portcullis_domain::{Exposure, Fill, Symbol, Timestamp};
+use portcullis_domain::{Exposure, Fill, Symbol, Timestamp, Usd};
 
 use crate::cast::Who;
 use crate::requests::Purpose;
@@ -11,12 +11,13 @@ use crate::world::World;
 /// How often it is read again when it changed meanwhile.
 const TRIES: u32 = 5;
 
-/// The four questions.
+/// The questions, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Before,
     Fills,
     Open,
+    Wallet,
     After,
 }
 
@@ -28,6 +29,7 @@ pub struct Reading {
     before: Vec<(Symbol, Exposure)>,
     fills: Vec<Fill>,
     open: Vec<VenueOrder>,
+    cash: Usd,
     tries: u32,
 }
 
@@ -47,6 +49,7 @@ impl World {
             before: Vec::new(),
             fills: Vec::new(),
             open: Vec::new(),
+            cash: Usd::ZERO,
             tries: 0,
         });
         self.trace.count("account read");
@@ -72,6 +75,10 @@ impl World {
             }
             (Stage::Open, Some(Reply::Orders(open))) => {
                 reading.open = open;
+                Some(Stage::Wallet)
+            }
+            (Stage::Wallet, Some(Reply::Cash(cash))) => {
+                reading.cash = cash;
                 Some(Stage::After)
             }
             (Stage::After, Some(Reply::Positions(positions))) => {
@@ -81,6 +88,8 @@ impl World {
                         open: reading.open,
                         fills: reading.fills,
                         positions,
+                        cash: reading.cash,
+                        movements: Vec::new(),
                     });
                     return;
                 }

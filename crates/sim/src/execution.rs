@@ -353,6 +353,7 @@ impl World {
                 }
                 Effect::Place { .. }
                 | Effect::CancelAll { .. }
+                | Effect::CancelForeign { .. }
                 | Effect::Query { .. }
                 | Effect::Reconcile
                 | Effect::Latch(..) => actions.push(effect),
@@ -402,6 +403,8 @@ impl World {
             match action {
                 Effect::Place { order, ticket } => self.place(order, ticket),
                 Effect::CancelAll { symbol } => self.cancel_all(symbol),
+                // Nobody else trades on the simulated account.
+                Effect::CancelForeign { .. } => self.trace.count("foreign order cancelled"),
                 Effect::Query { order, symbol } => self.query(order, symbol),
                 Effect::Reconcile => self.read_account(),
                 Effect::Latch(cause, detail) => self.pull(cause, detail),

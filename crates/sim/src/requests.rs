@@ -3,6 +3,7 @@
 use execution_core::{Input, PlaceOutcome, QueryOutcome, Ticket};
 use portcullis_domain::{EnvelopeId, Order, OrderId, Reason, Symbol, Timestamp};
 use portcullis_venue::bybit::{Action, Request, VenueError, request_of};
+use portcullis_venue::placement::{Answer, Proof};
 use portcullis_wire::Text;
 use portcullis_wire::messages::{SignAction, SignRequest, SignResponse};
 use portcullis_wire::subjects::SIGN;
@@ -201,6 +202,7 @@ impl World {
                 Action::QueryOpenOrders { cursor: "" },
                 SignAction::QueryOpenOrders { cursor: empty },
             ),
+            Purpose::Read(Stage::Wallet, _) => (Action::QueryWallet, SignAction::QueryWallet),
             Purpose::Login(expires_ms) => {
                 let expires_ms = *expires_ms;
                 (
@@ -416,14 +418,16 @@ impl World {
 
 /// What an answer to a placement proves.
 fn placed(reply: Option<Reply>) -> PlaceOutcome {
-    let error = match reply {
-        Some(Reply::Acknowledged(venue_order)) => return PlaceOutcome::Acknowledged(venue_order),
-        Some(Reply::Refused(error)) => error,
-        _ => return PlaceOutcome::Unknown(Text::lossy("no answer")),
+    let (answer, detail) = match reply {
+        Some(Reply::Acknowledged(venue_order)) => (Answer::Acknowledged(venue_order), ""),
+        Some(Reply::Refused(error)) => (Answer::Refused(error), error.code()),
+        _ => (Answer::None, "no answer"),
     };
-    let detail = Text::lossy(error.code());
-    match error.refusal_of_order() {
-        Some(reason) => PlaceOutcome::Rejected(reason, detail),
-        None => PlaceOutcome::Unknown(detail),
+    let detail = Text::lossy(detail);
+    match answer.proof() {
+        Proof::Taken(venue_order) => PlaceOutcome::Acknowledged(venue_order),
+        Proof::NotTaken(reason) => PlaceOutcome::Rejected(reason, detail),
+        Proof::NotSent(reason) => PlaceOutcome::NotSent(reason, detail),
+        Proof::Nothing => PlaceOutcome::Unknown(detail),
     }
 }

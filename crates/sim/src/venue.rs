@@ -39,6 +39,7 @@ pub enum Reply {
     Orders(Vec<VenueOrder>),
     Fills(Vec<Fill>),
     Positions(Vec<(Symbol, Exposure)>),
+    Cash(Usd),
 }
 
 /// What the venue's stream tells.
@@ -68,6 +69,8 @@ pub struct Venue {
     by_link: BTreeMap<OrderId, VenueOrderId>,
     pub fills: Vec<Fill>,
     positions: BTreeMap<Symbol, Exposure>,
+    /// What was paid and received for fills, and moved without one.
+    pub cash: Decimal,
     /// What the stream has to tell.
     pub pushed: Vec<Pushed>,
     /// How many placements were taken under each client order id.
@@ -131,6 +134,9 @@ impl Venue {
             ("/v5/position/list", Method::Get) => {
                 let held = self.positions().into_iter().collect();
                 Reply::Positions(held)
+            }
+            ("/v5/account/wallet-balance", Method::Get) => {
+                Reply::Cash(sure(Usd::new(self.cash), "an amount"))
             }
             ("/v5/execution/list", Method::Get) => {
                 let since = argument(&request.payload, "startTime")
@@ -348,6 +354,11 @@ impl Venue {
         let position = self.positions.entry(order.symbol).or_insert(Exposure::FLAT);
         *position = sure(order.side.applied(*position, quantity), "a position");
         let whole = order.filled == order.steps;
+        self.cash -= fee;
+        match fill.side {
+            Side::Buy => self.cash -= notional.get(),
+            Side::Sell => self.cash += notional.get(),
+        }
         self.fills.push(fill.clone());
         self.pushed.push(Pushed::Fill(fill));
         if whole {
@@ -383,6 +394,9 @@ impl Resting {
             order: Some(self.id),
             venue_order: self.venue_order,
             symbol: self.symbol,
+            side: self.side,
+            quantity: listing(self.symbol).quantity(self.steps),
+            limit_price: Some(listing(self.symbol).price(self.price)),
             state: self.state,
             filled: (self.filled > 0).then(|| listing(self.symbol).quantity(self.filled)),
             detail: Text::lossy(""),
