@@ -5,9 +5,11 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use execution_core::{Effect, Effects, Execution, Input, PlaceOutcome, Settings, Ticket};
+use execution_core::{
+    Effect, Effects, Execution, ForeignOrders, Input, PlaceOutcome, Settings, Ticket,
+};
 use portcullis_domain::{
-    Book, Fill, Hash, KillState, Level, OrderId, Posture, Span, Symbol, Timestamp,
+    Book, Fill, Hash, KillState, Level, OrderId, Posture, Span, Symbol, Timestamp, Usd,
     VenueExecutionId, VenueOrderId,
 };
 use portcullis_testkit::World;
@@ -108,6 +110,7 @@ impl Desk {
             policy_hash: POLICY,
             daily_loss_max: "2000".parse()?,
             book_age_max: Span::from_secs(2),
+            foreign_orders: ForeignOrders::Report,
         };
         let mut desk = Self {
             world: World::new(NOW),
@@ -121,6 +124,8 @@ impl Desk {
             open: Vec::new(),
             fills: Vec::new(),
             positions: Vec::new(),
+            cash: Usd::ZERO,
+            movements: Vec::new(),
         };
         for input in [Input::Tick, Input::StreamUp, account] {
             desk.core.step(NOW, input)?;
