@@ -5,9 +5,11 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use execution_core::{Effect, Effects, Execution, Input, PlaceOutcome, Settings, Ticket};
+use execution_core::{
+    Effect, Effects, Execution, ForeignOrders, Input, PlaceOutcome, Settings, Ticket,
+};
 use portcullis_domain::{
-    Book, Fill, Hash, KillState, Level, OrderId, Posture, Span, Symbol, Timestamp,
+    Book, Fill, Hash, KillState, Level, OrderId, Posture, Span, Symbol, Timestamp, Usd,
     VenueExecutionId, VenueOrderId,
 };
 use portcullis_testkit::World;
@@ -108,7 +110,7 @@ impl Desk {
             policy_hash: POLICY,
             daily_loss_max: "2000".parse()?,
             book_age_max: Span::from_secs(2),
-            foreign_orders: execution_core::ForeignOrders::Report,
+            foreign_orders: ForeignOrders::Report,
         };
         let mut desk = Self {
             world: World::new(NOW),
@@ -122,7 +124,7 @@ impl Desk {
             open: Vec::new(),
             fills: Vec::new(),
             positions: Vec::new(),
-            cash: portcullis_domain::Usd::ZERO,
+            cash: Usd::ZERO,
             movements: Vec::new(),
         };
         for input in [Input::Tick, Input::StreamUp, account] {
