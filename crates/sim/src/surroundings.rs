@@ -8,7 +8,7 @@ use portcullis_wire::subjects::{BOOK, CLOSES, KILL, PROPOSAL, TRADE};
 use rust_decimal::Decimal;
 
 use crate::cast::Who;
-use crate::settings::Broken;
+use crate::planted::Bug;
 use crate::sure;
 use crate::world::{CHAOS_UNTIL, Event, MS, World};
 
@@ -83,7 +83,10 @@ impl World {
             let away = self.random.between(1, (market.mid / 400).unsigned_abs()) as i64;
             market.listing.price(market.mid + sign * away)
         });
-        let notional = Decimal::from(self.random.between(50, 1_400));
+        // After the faults also as small as a half-open breaker lets through.
+        let small = self.now >= CHAOS_UNTIL && self.random.chance(300);
+        let (least, most) = if small { (6, 9) } else { (50, 1_400) };
+        let notional = Decimal::from(self.random.between(least, most));
         let proposal = Proposal {
             symbol: market.symbol(),
             side,
@@ -116,11 +119,9 @@ impl World {
         let signed = self.deployment.signed(Who::Alice.text(), &kill);
         self.publish(Who::Alice, &KILL, None, &signed, None);
         // People press again until they see it work.
-        if self.options.broken != Broken::LatchForgets
-            && !(self.oracle.guard_killed
-                && self.oracle.signer_killed
-                && self.oracle.execution_killed)
-        {
+        let oracle = &self.oracle;
+        let seen = oracle.guard_killed && oracle.signer_killed && oracle.execution_killed;
+        if !seen && !self.has(Bug::ForgetsKill) {
             self.schedule(400 * MS, Event::Kill);
         }
     }
