@@ -75,6 +75,7 @@ const ORDER: &str = r#"{"category":"linear","orderId":"5f0c1b2e-1111-4222-8333-0
 const EXECUTION: &str = r#"{"category":"linear","symbol":"XRPUSDT","orderId":"5f0c","orderLinkId":"00112233445566778899aabbccddeeff","side":"Buy","execId":"e-1","execType":"Trade","execPrice":"0.5","execQty":"10","execFee":"0.0000001234567891","execTime":"1790000000005","isMaker":false}"#;
 const POSITION: &str = r#"{"positionIdx":0,"symbol":"XRPUSDT","side":"Buy","size":"10","avgPrice":"0.5","entryPrice":"0.5","markPrice":"0.51","unrealisedPnl":"0.1","updatedTime":"1790000000005"}"#;
 const WALLET: &str = r#"{"accountType":"UNIFIED","totalEquity":"1000.123456789012345","totalWalletBalance":"999","totalAvailableBalance":"","coin":[{"coin":"USDT","equity":"1000.1","walletBalance":"999","usdValue":"1"}]}"#;
+const MOVEMENT: &str = r#"{"id":"592324_XRPUSDT_161440249321","symbol":"XRPUSDT","category":"linear","side":"Buy","transactionTime":"1790000000004","type":"SETTLEMENT","qty":"100","size":"100","currency":"USDT","tradePrice":"0.3676","funding":"-0.003676","fee":"0","cashFlow":"0","change":"-0.003676","cashBalance":"5086.55"}"#;
 const INSTRUMENT: &str = r#"{"symbol":"XRPUSDT","status":"Trading","priceFilter":{"tickSize":"0.0001"},"lotSizeFilter":{"minOrderQty":"0.1","maxOrderQty":"1000","qtyStep":"0.1","minNotionalValue":"5"}}"#;
 
 fn venue() {
@@ -89,6 +90,7 @@ fn venue() {
         ("executions", EXECUTION),
         ("positions", POSITION),
         ("wallet", WALLET),
+        ("movements", MOVEMENT),
         ("instruments", INSTRUMENT),
     ] {
         let page = format!(r#"{{"list":[{item}],"category":"linear","nextPageCursor":"a%3A1"}}"#);

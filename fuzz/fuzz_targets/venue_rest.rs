@@ -9,7 +9,8 @@ use portcullis_fuzz::{assert_printable, chain_of};
 use portcullis_venue::bybit::VenueError;
 use portcullis_venue::bybit::reply::{
     Bars, CancelAllAcknowledgement, Execution, InstrumentInfo, LIST_LENGTH_MAX,
-    OrderAcknowledgement, OrderInfo, Page, Position, RecentTrade, Reply, ServerTime, Wallet, read,
+    OrderAcknowledgement, OrderInfo, Page, Position, RecentTrade, Reply, ServerTime, Transaction,
+    Wallet, read,
 };
 use serde::de::DeserializeOwned;
 
@@ -47,6 +48,7 @@ fuzz_target!(|bytes: &[u8]| {
     page::<OrderInfo>(bytes);
     page::<Position>(bytes);
     page::<Wallet>(bytes);
+    page::<Transaction>(bytes);
     page::<InstrumentInfo>(bytes);
     page::<RecentTrade>(bytes);
     if let Some(Reply {

@@ -11,6 +11,7 @@ mod bench;
 mod ci;
 mod cores;
 mod counts;
+mod crash;
 mod finding;
 mod fuzz;
 mod lexer;
@@ -51,6 +52,7 @@ Examples:
   cargo xtask bench seal      one benchmark, in about a minute once it is built
   cargo xtask attack --cell nats-server/place   one cell of the attack suite
   cargo xtask sim --seeds 1000       the simulation with faults; --planted puts its oracle to the test
+  cargo xtask crash --kills 1000 --seed 7   the same moments again, as far as the machine allows
   cargo xtask volatility bars.csv.gz   what a limit of volatility would have cost";
 
 const SIM_EXAMPLES: &str = "\
@@ -93,7 +95,7 @@ enum Command {
     ///
     /// Builds everything for release first. `path` and `memory` start the whole stack.
     Bench {
-        /// Only this benchmark: seal, risk, audit, path or memory.
+        /// Only this benchmark: seal, rotation, risk, execution, recovery, audit, path or memory.
         name: Option<String>,
         /// One JSON object a line.
         #[arg(long)]
@@ -132,6 +134,18 @@ enum Command {
     /// must be found, as what it is. See docs/simulation.md.
     #[command(after_help = SIM_EXAMPLES)]
     Sim(simulation::Arguments),
+    /// Kill processes of the real stack at random moments under load, and compare all accounts.
+    ///
+    /// Execution most often, each again while it starts up. Afterwards the exchange, execution and audit
+    /// must agree on every order and every fill.
+    Crash {
+        /// How many to kill.
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+        kills: u64,
+        /// What the moments follow from; printed, and chosen by the time where it is left out.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Show how often a limit of volatility would have stopped trading, from recorded bars.
     ///
     /// Works out the volatility of every minute as the guard does, and plays it to the circuit
@@ -176,6 +190,7 @@ fn run(command: &Command) -> Result<bool> {
             cell, json, write, ..
         } => attack::run(&workspace, cell, *json, *write)?,
         Command::Sim(arguments) => simulation::run(&workspace, arguments)?,
+        Command::Crash { kills, seed } => crash::run(&workspace, *kills, *seed)?,
         Command::Volatility { file, json } => volatility::run(file, *json)?,
     })
 }

@@ -146,6 +146,14 @@ pub const fn next_step(reason: Reason) -> &'static str {
              day does not resume it"
         }
         Reason::HardLimit => "order less: a limit compiled into execution would be passed",
+        Reason::VenueDiffers => {
+            "look at `portcullis status`: it says what the venue has and what execution has; orders or \
+             positions there that are not ours must be closed there"
+        }
+        Reason::Unconfirmed => {
+            "wait until the venue confirms the order: `portcullis status` says which; if it never does, \
+             look at the venue itself"
+        }
         Reason::OrderInDoubt => {
             "wait until the order in doubt is resolved: `portcullis orders` shows it as UNKNOWN"
         }

@@ -8,9 +8,11 @@
 
 mod render;
 pub(crate) mod risk;
+mod words;
 
 pub use render::{LATCHES, Processes, Standing};
 pub use risk::{action_words, amount, bar, left_of, percent, posture_words, used_of};
+pub use words::{cause_words, halt_words, kill_words, outcome_words};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -337,6 +339,26 @@ impl View {
                 );
                 self.happened(at, source, false, text);
             }
+            Notice::VenueHalt {
+                symbol,
+                is_over,
+                evidence,
+            } => {
+                let text = halt_words(*symbol, *is_over, evidence);
+                self.happened(at, source, !is_over, text);
+            }
+            Notice::KillConfirmed {
+                venue,
+                orders,
+                after_ms,
+            } => {
+                let text = kill_words(*venue, *orders, *after_ms);
+                self.happened(at, source, false, text);
+            }
+            Notice::DayBegan { day, baseline, .. } => {
+                let text = format!("day {day} began with an equity of {baseline} USD");
+                self.happened(at, source, false, text);
+            }
             Notice::Policy { service, runs, own } => {
                 let agrees = if runs == own { "the same" } else { "another" };
                 let text = format!("{service} runs {agrees} risk policy: {runs}");
@@ -540,30 +562,6 @@ impl View {
 #[must_use]
 pub fn short(order: OrderId) -> String {
     order.to_string().chars().take(8).collect()
-}
-
-/// What became of a command, in words.
-#[must_use]
-pub const fn outcome_words(outcome: CommandOutcome) -> &'static str {
-    match outcome {
-        CommandOutcome::Done => "done",
-        CommandOutcome::AwaitsApproval => "waits for a second person",
-        CommandOutcome::Refused => "refused",
-        CommandOutcome::Lapsed => "nobody approved it in time",
-    }
-}
-
-/// What pulled a kill switch, in words.
-#[must_use]
-pub const fn cause_words(cause: KillCause) -> &'static str {
-    match cause {
-        KillCause::Operator => "by an operator",
-        KillCause::HardLoss => "by the hard daily loss",
-        KillCause::Cascade => "by circuit breakers that opened together",
-        KillCause::Inconsistent => "its record does not hold",
-        KillCause::LatchUnreadable => "its latch file is missing or damaged",
-        KillCause::AlreadyLatched => "it already was before the start",
-    }
 }
 
 #[cfg(test)]

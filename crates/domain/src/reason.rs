@@ -139,6 +139,11 @@ reasons! {
     HardLimit = "HARD_LIMIT",
     /// Execution has not yet reconciled with the venue.
     NotReconciled = "NOT_RECONCILED",
+    /// The venue's account contradicts ours, in that instrument or as a whole.
+    VenueDiffers = "VENUE_DIFFERS",
+    /// An order of that instrument was not confirmed as often as its value asks for, in the time that
+    /// its value allows.
+    Unconfirmed = "UNCONFIRMED",
     /// An order of that instrument is in doubt; nothing new until it is resolved.
     OrderInDoubt = "ORDER_IN_DOUBT",
     /// The venue's request budget is used up.

@@ -4,16 +4,20 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use execution_core::{ForeignOrders, hard_limits};
 use portcullis_domain::{Hash, Span, Symbol};
 use portcullis_runtime::config::{self, Problems};
 use portcullis_runtime::venue_link::PlainText;
 use portcullis_runtime::{ConfigError, ServiceArgs, policy};
+use portcullis_venue::bybit::CANCEL_ON_DISCONNECT_S;
 use portcullis_wire::messages::RiskPolicy;
 use serde::Deserialize;
 
 use crate::bybit::{BudgetSettings, ClockSettings, Endpoint, Timeouts};
 
 /// Gets permitted orders done, exactly once, and enforces its own compiled-in daily loss.
+///
+/// `execution --hard-limits` shows the limits that are compiled in, and their digest.
 #[derive(clap::Parser, Clone, Debug)]
 #[command(name = "execution", version)]
 pub struct Arguments {
@@ -49,6 +53,16 @@ struct RawVenue {
     clock_offset_max_ms: u64,
     requests_per_5s: usize,
     cancel_reserve: usize,
+    disconnect_cancel_s: u16,
+    foreign_orders: RawForeignOrders,
+}
+
+/// See [`ForeignOrders`].
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawForeignOrders {
+    Report,
+    Cancel,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +81,11 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub clock: ClockSettings,
     pub budget: BudgetSettings,
+    /// After how many seconds without the private stream the venue itself cancels everything; `None`
+    /// where it does not offer that.
+    pub disconnect_cancel_s: Option<u16>,
     pub requests_in_flight_max: usize,
+    pub foreign_orders: ForeignOrders,
 }
 
 impl Config {
@@ -79,6 +97,19 @@ impl Config {
         let (policy, policy_hash) = policy::load(&arguments.policy)?;
         let path: &Path = &arguments.service.config;
         let raw: RawConfig = config::load(path)?;
+        let compiled = hard_limits::digest();
+        if policy.hard_limits != compiled {
+            let mut problems = Problems::new();
+            problems.add(
+                "hard_limits",
+                format_args!(
+                    "is {}, and the limits compiled into this binary have {compiled}: start the binary \
+                     that the policy is for, or have the owners of both agree on the policy",
+                    policy.hard_limits
+                ),
+            );
+            return problems.into_result(&arguments.policy, None);
+        }
         let mut problems = Problems::new();
         let mut millis = |key: &str, value: u64, max: u64| {
             if value == 0 || value > max {
@@ -109,6 +140,14 @@ impl Config {
                 "must be above 0 and below venue.requests_per_5s",
             );
         }
+        let disconnect_cancel_s =
+            Some(raw.venue.disconnect_cancel_s).filter(|after_s| *after_s > 0);
+        if disconnect_cancel_s.is_some_and(|after_s| !CANCEL_ON_DISCONNECT_S.contains(&after_s)) {
+            problems.add(
+                "venue.disconnect_cancel_s",
+                "must be 3 to 300, or 0 where the venue does not offer it",
+            );
+        }
         let requests_in_flight_max = raw.journal.requests_in_flight_max;
         if requests_in_flight_max == 0 || requests_in_flight_max > 10_000 {
             problems.add("journal.requests_in_flight_max", "must be 1 to 10000");
@@ -133,7 +172,12 @@ impl Config {
                 address_per_5s: raw.venue.requests_per_5s,
                 cancel_reserve: raw.venue.cancel_reserve,
             },
+            disconnect_cancel_s,
             requests_in_flight_max,
+            foreign_orders: match raw.venue.foreign_orders {
+                RawForeignOrders::Report => ForeignOrders::Report,
+                RawForeignOrders::Cancel => ForeignOrders::Cancel,
+            },
         });
         problems.into_result(path, config)
     }

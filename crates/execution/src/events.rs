@@ -1,11 +1,14 @@
 //! What comes back from the venue, by its answers and by its stream, on its way to the core.
 
 use execution_core::Input;
-use portcullis_runtime::tracing;
+use portcullis_runtime::{metrics, tracing};
+use portcullis_wire::Text;
+use portcullis_wire::messages::Notice;
 
 use crate::bybit::StreamEvent;
 use crate::shell::{Shell, ShellError};
-use crate::venue::{Event, fill_of, order_of};
+use crate::told::{fill_of, order_of};
+use crate::venue::Event;
 
 impl Shell {
     pub(crate) async fn event(&mut self, event: Event) -> Result<(), ShellError> {
@@ -34,6 +37,8 @@ impl Shell {
                 open,
                 fills,
                 positions,
+                cash,
+                movements,
             } => {
                 self.reading_account = false;
                 self.step(Input::Account {
@@ -41,12 +46,36 @@ impl Shell {
                     open,
                     fills,
                     positions,
+                    cash,
+                    movements,
                 })
                 .await
             }
+            Event::Protected(set) => self.protected(set).await,
             Event::AccountUnread => {
                 self.reading_account = false;
                 Ok(())
+            }
+        }
+    }
+
+    /// The venue cancels everything once the stream is gone, or does not. Trading goes on without it:
+    /// it is the last of several nets, and most accounts cannot have it.
+    async fn protected(&mut self, set: Result<(), Text>) -> Result<(), ShellError> {
+        metrics::gauge!("portcullis_execution_disconnect_cancel")
+            .set(f64::from(u8::from(set.is_ok())));
+        match set {
+            Ok(()) => {
+                self.protection_refused = false;
+                Ok(())
+            }
+            // A notice for every reconnection would only fill the log.
+            Err(_) if std::mem::replace(&mut self.protection_refused, true) => Ok(()),
+            Err(refusal) => {
+                let detail =
+                    format!("the venue will not cancel once the stream is gone: {refusal}");
+                let detail = Text::lossy(&detail);
+                self.notice(Notice::Warning { detail }).await
             }
         }
     }
@@ -66,6 +95,13 @@ impl Shell {
                 }
                 self.step(Input::StreamLost).await
             }
+            StreamEvent::Watched(Ok(())) => {
+                if let Some(after_s) = self.disconnect_cancel_s {
+                    self.venue.cancel_on_disconnect(after_s);
+                }
+                Ok(())
+            }
+            StreamEvent::Watched(Err(refusal)) => self.protected(Err(refusal)).await,
             StreamEvent::Malformed { detail } => {
                 tracing::warn!(detail = detail.as_str(), "unreadable on the venue's stream");
                 // It may have been an event: what it said has to be found out another way.

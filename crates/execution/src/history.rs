@@ -13,8 +13,23 @@ use serde::{Deserialize, Serialize};
 /// How much of a journal record an entry fills before the next one is begun.
 const ENTRY_LENGTH_AIM: usize = 48 * 1_024;
 /// The room that is kept for a record; none is longer: the longest enclose one order, or a few
-/// strategies.
-const RECORD_ROOM: usize = 512;
+/// strategies or fills.
+const RECORD_ROOM: usize = 1_024;
+/// The format of the journal that this version writes, and the only one that it reads.
+const FORMAT: u32 = 1;
+
+/// Why a journal says nothing to this version.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// An entry is none that this version knows.
+    #[error("an entry that this version does not understand")]
+    Entry(#[from] CodecError),
+    /// It was written by another version.
+    #[error(
+        "the journal has format {0}, and this version reads format {FORMAT}: start the version that wrote it"
+    )]
+    Format(u32),
+}
 
 /// A sealed fact, byte for byte, to be sent again should the process end before the stream has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +46,13 @@ pub struct FactFrame {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Entry {
+    /// The first entry.
+    Begun {
+        /// How everything after it is written.
+        format: u32,
+        /// How many facts came before, which the stream has.
+        facts: u64,
+    },
     /// One step: what it changed and what it announces.
     Step {
         /// What it changed.
@@ -102,6 +124,36 @@ pub fn encode_step(records: &[Record], facts: &[Sealed]) -> Result<Vec<Vec<u8>>,
     Ok(entries)
 }
 
+/// Encodes the beginning of a journal without history.
+///
+/// # Errors
+/// [`CodecError`], never in practice.
+pub fn encode_beginning() -> Result<Vec<u8>, CodecError> {
+    codec::encode(&Entry::Begun {
+        format: FORMAT,
+        facts: 0,
+    })
+}
+
+/// Encodes a whole journal: the state as records, and the facts that the stream may lack, of which the
+/// first has the number `facts`.
+///
+/// # Errors
+/// [`CodecError`] when a record does not encode.
+pub fn encode_whole(
+    state: &[Record],
+    facts: u64,
+    unacknowledged: &[Sealed],
+) -> Result<Vec<Vec<u8>>, CodecError> {
+    let begun = Entry::Begun {
+        format: FORMAT,
+        facts,
+    };
+    let mut entries = vec![codec::encode(&begun)?];
+    entries.extend(encode_step(state, unacknowledged)?);
+    Ok(entries)
+}
+
 /// Encodes how far the stream has acknowledged.
 ///
 /// # Errors
@@ -119,6 +171,8 @@ pub struct History {
     pub unacknowledged: VecDeque<(u64, Sealed)>,
     /// How many facts the journal holds.
     pub facts: u64,
+    /// How many bytes its entries take.
+    pub length: u64,
     acknowledged: u64,
 }
 
@@ -126,11 +180,23 @@ impl History {
     /// Reads the journal's entries.
     ///
     /// # Errors
-    /// [`CodecError`] for an entry that this version does not understand.
-    pub fn read(entries: &[Vec<u8>]) -> Result<Self, CodecError> {
+    /// [`HistoryError`] for an entry or a journal that this version does not understand.
+    pub fn read(entries: &[Vec<u8>]) -> Result<Self, HistoryError> {
         let mut history = Self::default();
-        for bytes in entries {
-            match codec::decode(bytes, RECORD_LENGTH_MAX)? {
+        for (at, bytes) in entries.iter().enumerate() {
+            history.length = history.length.saturating_add(length(bytes));
+            let entry = codec::decode(bytes, RECORD_LENGTH_MAX)?;
+            if at == 0 && !matches!(entry, Entry::Begun { .. }) {
+                return Err(HistoryError::Format(0));
+            }
+            match entry {
+                Entry::Begun { format, .. } if format != FORMAT => {
+                    return Err(HistoryError::Format(format));
+                }
+                Entry::Begun { facts, .. } => {
+                    history.facts = facts;
+                    history.acknowledged = facts;
+                }
                 Entry::Step { records, facts } => {
                     history.records.extend(records);
                     for fact in facts {
@@ -153,26 +219,58 @@ impl History {
     }
 }
 
+/// How many bytes an entry counts for.
+pub fn length(entry: &[u8]) -> u64 {
+    u64::try_from(entry.len()).unwrap_or(u64::MAX)
+}
+
 /// Turns the place through which the stream has this start's facts into the number before which it
 /// has every fact of the journal.
 #[derive(Debug, Default)]
 pub struct Acknowledgements {
-    /// Places and numbers of this start's facts that are not acknowledged, in order.
-    sealed: VecDeque<(u64, u64)>,
+    /// This start's facts that are not acknowledged, in order.
+    waiting: VecDeque<Waiting>,
+    /// Whether copies of new ones are kept, for a journal that is to be begun anew.
+    copying: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// Its place among this start's facts.
+    seq: u64,
+    /// Its number in the journal.
+    number: u64,
+    copy: Option<Sealed>,
 }
 
 impl Acknowledgements {
     /// A fact was journaled under a number.
-    pub fn journaled(&mut self, seq: u64, number: u64) {
-        self.sealed.push_back((seq, number));
+    pub fn journaled(&mut self, sealed: &Sealed, number: u64) {
+        self.waiting.push_back(Waiting {
+            seq: sealed.seq,
+            number,
+            copy: self.copying.then(|| sealed.clone()),
+        });
+    }
+
+    /// From now on copies are kept; answers all facts that are not acknowledged once there is a copy
+    /// of each, and then stops keeping them.
+    pub fn copies(&mut self) -> Option<Vec<Sealed>> {
+        self.copying = true;
+        let copies = self.waiting.iter().map(|waiting| waiting.copy.clone());
+        let copies: Option<Vec<Sealed>> = copies.collect();
+        if copies.is_some() {
+            self.copying = false;
+        }
+        copies
     }
 
     /// The stream has everything through this place; answers how far that reaches in the journal,
     /// if it reaches further than before.
     pub fn through(&mut self, seq: u64) -> Option<u64> {
         let mut reached = None;
-        while let Some((_, number)) = self.sealed.pop_front_if(|(sealed, _)| *sealed <= seq) {
-            reached = Some(number.saturating_add(1));
+        while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.seq <= seq) {
+            reached = Some(waiting.number.saturating_add(1));
         }
         reached
     }
@@ -194,6 +292,12 @@ mod tests {
         }
     }
 
+    /// A journal with these entries.
+    fn read(entries: &[Vec<u8>]) -> History {
+        let whole = [vec![encode_beginning().unwrap()], entries.to_vec()].concat();
+        History::read(&whole).unwrap()
+    }
+
     fn record(number: u8) -> Record {
         Record::Ended {
             order: OrderId([number; 16]),
@@ -205,12 +309,12 @@ mod tests {
     fn a_step_and_its_facts_are_one_entry_and_come_back() {
         let equity = Record::Equity {
             equity: Usd::ZERO,
-            strategies: Some(Vec::new()),
+            strategies: Vec::new(),
         };
         let records = vec![record(1), equity];
         let entries = encode_step(&records, &[fact(10), fact(20)]).unwrap();
         assert_eq!(entries.len(), 1);
-        let history = History::read(&entries).unwrap();
+        let history = read(&entries);
         assert_eq!(history.records, records);
         let lengths: Vec<_> = history
             .unacknowledged
@@ -227,7 +331,7 @@ mod tests {
         let entries = encode_step(&records, &facts).unwrap();
         assert!(entries.len() > 10);
         assert!(entries.iter().all(|entry| entry.len() <= RECORD_LENGTH_MAX));
-        let history = History::read(&entries).unwrap();
+        let history = read(&entries);
         assert_eq!((history.records, history.facts), (records, 200));
     }
 
@@ -235,7 +339,7 @@ mod tests {
     fn only_what_the_stream_may_lack_is_sent_again() {
         let mut entries = encode_step(&[], &[fact(1), fact(2), fact(3)]).unwrap();
         entries.push(encode_acknowledged(2).unwrap());
-        let history = History::read(&entries).unwrap();
+        let history = read(&entries);
         let numbers: Vec<_> = history
             .unacknowledged
             .iter()
@@ -249,7 +353,7 @@ mod tests {
         let mut acknowledgements = Acknowledgements::default();
         // Places 2 and 5 were notices that the journal does not hold.
         for (seq, number) in [(1, 40), (3, 41), (4, 42), (6, 43)] {
-            acknowledgements.journaled(seq, number);
+            acknowledgements.journaled(&Sealed { seq, ..fact(1) }, number);
         }
         assert_eq!(acknowledgements.through(0), None);
         assert_eq!(acknowledgements.through(3), Some(42));
@@ -259,42 +363,65 @@ mod tests {
     }
 
     #[test]
-    fn an_equity_without_strategies_is_read_as_an_earlier_version_wrote_it() {
-        // {"step": {"records": [{"equity": {"equity": "-1.5"}}], "facts": []}}
-        let mut entry = vec![0x81, 0xa4];
-        entry.extend(b"step");
-        entry.extend([0x82, 0xa7]);
-        entry.extend(b"records");
-        entry.extend([0x91, 0x81, 0xa6]);
-        entry.extend(b"equity");
-        entry.extend([0x81, 0xa6]);
-        entry.extend(b"equity");
-        entry.push(0xa4);
-        entry.extend(b"-1.5");
-        entry.push(0xa5);
-        entry.extend(b"facts");
-        entry.push(0x90);
-        let history = History::read(&[entry]).unwrap();
-        let expected = Record::Equity {
-            equity: "-1.5".parse().unwrap(),
-            strategies: None,
-        };
-        assert_eq!(history.records, [expected]);
-    }
-
-    #[test]
     fn the_longest_equity_fits_the_room_of_a_record() {
         let equity: Usd = "-999999999999999.123456789012".parse().unwrap();
         let strategy = "a-name-of-20-letters".parse().unwrap();
         let record = Record::Equity {
             equity,
-            strategies: Some(vec![(strategy, equity); Record::STRATEGIES_MAX]),
+            strategies: vec![(strategy, equity); Record::STRATEGIES_MAX],
         };
         assert!(codec::encode(&record).unwrap().len() <= RECORD_ROOM);
     }
 
     #[test]
-    fn an_entry_of_another_version_is_an_error() {
-        assert!(History::read(&[vec![0xc0]]).is_err());
+    fn a_journal_of_another_version_is_an_error_that_says_so() {
+        let unknown = History::read(&[vec![0xc0]]).unwrap_err();
+        assert!(matches!(unknown, HistoryError::Entry(_)), "{unknown}");
+        let nameless = encode_step(&[record(1)], &[]).unwrap();
+        let error = History::read(&nameless).unwrap_err();
+        assert!(matches!(error, HistoryError::Format(0)), "{error}");
+        let later = codec::encode(&Entry::Begun {
+            format: FORMAT + 1,
+            facts: 0,
+        });
+        let error = History::read(&[later.unwrap()]).unwrap_err().to_string();
+        assert!(error.contains("start the version that wrote it"), "{error}");
+    }
+
+    #[test]
+    fn a_journal_begun_anew_has_the_state_and_what_the_stream_may_lack() {
+        let state = vec![record(1), record(2)];
+        let entries = encode_whole(&state, 40, &[fact(1), fact(2)]).unwrap();
+        let mut history = History::read(&entries).unwrap();
+        assert_eq!((&history.records, history.facts), (&state, 42));
+        let numbers = |history: &History| -> Vec<u64> {
+            let facts = history.unacknowledged.iter();
+            facts.map(|(number, _)| *number).collect()
+        };
+        assert_eq!(numbers(&history), [40, 41]);
+        // What came before is known to be acknowledged, and goes on being counted.
+        let more = [
+            entries,
+            encode_step(&[record(3)], &[fact(3)]).unwrap(),
+            vec![encode_acknowledged(41).unwrap()],
+        ];
+        history = History::read(&more.concat()).unwrap();
+        assert_eq!((history.records.len(), history.facts), (3, 43));
+        assert_eq!(numbers(&history), [41, 42]);
+    }
+
+    #[test]
+    fn copies_are_complete_once_what_came_before_is_acknowledged() {
+        let mut acknowledgements = Acknowledgements::default();
+        let sealed = |seq| Sealed { seq, ..fact(1) };
+        acknowledgements.journaled(&sealed(1), 1);
+        assert!(acknowledgements.copies().is_none(), "1 has no copy");
+        acknowledgements.journaled(&sealed(2), 2);
+        assert!(acknowledgements.copies().is_none());
+        acknowledgements.through(1);
+        let copies = acknowledgements.copies().unwrap();
+        assert_eq!(copies.iter().map(|fact| fact.seq).collect::<Vec<_>>(), [2]);
+        acknowledgements.journaled(&sealed(3), 3);
+        assert!(acknowledgements.copies().is_none(), "no longer kept");
     }
 }

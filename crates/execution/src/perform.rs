@@ -8,8 +8,13 @@ use portcullis_wire::subjects::{EXECUTION_NOTICE, FILL, PERMIT_TAKEN, REPORT};
 use portcullis_wire::{Header, Sealed};
 use sha2::{Digest, Sha256};
 
-use crate::history::{encode_acknowledged, encode_step};
+use crate::history::{encode_acknowledged, encode_step, encode_whole, length};
 use crate::shell::{Role, Shell, ShellError, Written};
+
+/// The journal is begun anew when it is so many bytes long,
+const COMPACT_LENGTH_MIN: u64 = 64 << 20;
+/// and so many times as long as the state that it began with.
+const COMPACT_RATIO: u64 = 4;
 
 impl Shell {
     /// Does what the core said: seals the facts, writes journal entry, and sends what need not wait.
@@ -63,6 +68,7 @@ impl Shell {
                 }
                 Effect::Place { .. }
                 | Effect::CancelAll { .. }
+                | Effect::CancelForeign { .. }
                 | Effect::Query { .. }
                 | Effect::Reconcile
                 | Effect::Latch(..) => actions.push(effect),
@@ -70,9 +76,10 @@ impl Shell {
         }
         if !step.records.is_empty() || !facts.is_empty() {
             let entries = encode_step(&step.records, &facts).map_err(ShellError::Encode)?;
+            self.grown(&entries);
             let durable = self.journal.append(entries);
             for sealed in &facts {
-                self.acknowledgements.journaled(sealed.seq, self.facts);
+                self.acknowledgements.journaled(sealed, self.facts);
                 self.facts = self.facts.saturating_add(1);
             }
             // The fact of a permit is handed over at once, and the signer is asked at once: journal,
@@ -110,6 +117,43 @@ impl Shell {
             self.journal.append_lazy(vec![entry])?;
         }
         Ok(())
+    }
+
+    /// Begins the journal anew with the state as it is, when it has grown to a multiple of that.
+    pub(crate) fn compact(&mut self) -> Result<(), ShellError> {
+        let most = self.state_length.saturating_mul(COMPACT_RATIO);
+        if self.journal_length < most.max(COMPACT_LENGTH_MIN) {
+            return Ok(());
+        }
+        // What the stream may lack goes into the new journal: the facts of a moment.
+        let Some(unacknowledged) = self.acknowledgements.copies() else {
+            return Ok(());
+        };
+        let count = u64::try_from(unacknowledged.len()).unwrap_or(u64::MAX);
+        let state = self.core.snapshot();
+        let entries = encode_whole(&state, self.facts.saturating_sub(count), &unacknowledged);
+        let entries = entries.map_err(ShellError::Encode)?;
+        tracing::info!(
+            before = self.journal_length,
+            records = state.len(),
+            "the journal is begun anew"
+        );
+        self.journal_length = 0;
+        self.grown(&entries);
+        self.state_length = self.journal_length;
+        let written = Written {
+            durable: self.journal.replace(entries),
+            facts: Vec::new(),
+            prepared: Vec::new(),
+        };
+        self.written
+            .try_send(written)
+            .map_err(|_| JournalError::Behind.into())
+    }
+
+    fn grown(&mut self, entries: &[Vec<u8>]) {
+        let added = entries.iter().map(|entry| length(entry));
+        self.journal_length = added.fold(self.journal_length, u64::saturating_add);
     }
 
     /// Puts a sign of life on record when one is due; by way of the journal, as everything else.
@@ -160,6 +204,13 @@ impl Shell {
                 self.venue.cancel_all(symbol);
                 Ok(())
             }
+            Effect::CancelForeign {
+                symbol,
+                venue_order,
+            } => {
+                self.venue.cancel_foreign(symbol, venue_order);
+                Ok(())
+            }
             Effect::Query { order, symbol } => {
                 self.venue.query(order, symbol);
                 Ok(())
@@ -167,7 +218,8 @@ impl Shell {
             Effect::Reconcile => {
                 if !self.reading_account {
                     self.reading_account = true;
-                    self.venue.read_account(self.core.fills_since());
+                    self.venue
+                        .read_account(self.core.fills_since(), self.core.movements_since());
                 }
                 Ok(())
             }

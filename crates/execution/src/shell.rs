@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::bybit::{PrivateStream, RestClient, SetupError, StreamEvent, StreamSettings};
 use crate::config::{Arguments, Config};
-use crate::history::{Acknowledgements, History};
+use crate::history::{Acknowledgements, History, HistoryError, encode_beginning};
 use crate::venue::{Event, Signed, Venue};
 
 /// How often time passes for the core.
@@ -53,7 +53,7 @@ pub enum ShellError {
     #[error("keep the journal")]
     Journal(#[from] JournalError),
     #[error("read the journal")]
-    History(#[source] CodecError),
+    History(#[source] HistoryError),
     #[error("encode for the journal")]
     Encode(#[source] CodecError),
     #[error("trust the state")]
@@ -108,6 +108,9 @@ pub(crate) struct Shell {
     pub(crate) latch: Latch,
     pub(crate) journal: Journal,
     pub(crate) facts: u64,
+    /// How many bytes the journal's entries take, and of these the state that it began with.
+    pub(crate) journal_length: u64,
+    pub(crate) state_length: u64,
     pub(crate) acknowledgements: Acknowledgements,
     pub(crate) written: mpsc::Sender<Written>,
     pub(crate) venue: Venue,
@@ -120,6 +123,10 @@ pub(crate) struct Shell {
     pub(crate) reading_account: bool,
     /// Whether the venue's stream tells every event.
     pub(crate) streaming: bool,
+    /// After how many seconds without the stream the venue is to cancel everything.
+    pub(crate) disconnect_cancel_s: Option<u16>,
+    /// Whether it last refused to; said once.
+    pub(crate) protection_refused: bool,
     pub(crate) kill_refused_at: Timestamp,
 }
 
@@ -138,12 +145,17 @@ impl Shell {
             torn: _,
         } = Journal::keep(state, "journal", &latch)?;
         let history = History::read(&records).map_err(ShellError::History)?;
+        if records.is_empty() {
+            let beginning = encode_beginning().map_err(ShellError::Encode)?;
+            journal.append_lazy(vec![beginning])?;
+        }
         drop(records);
         let now = service.now();
         let settings = Settings {
             policy_hash: config.policy_hash,
             daily_loss_max: config.policy.daily_loss_max,
             book_age_max: Span::from_millis(config.policy.book_age_ms_max),
+            foreign_orders: config.foreign_orders,
         };
         let mut core = Execution::new(settings, latch.state(), now);
         for record in &history.records {
@@ -197,7 +209,11 @@ impl Shell {
                 let venue = venue.clone();
                 async move { venue.login().await }
             };
-            PrivateStream::start(StreamSettings::new(config.stream.clone()), login)?
+            let settings = StreamSettings {
+                watches: config.disconnect_cancel_s.is_some(),
+                ..StreamSettings::new(config.stream.clone())
+            };
+            PrivateStream::start(settings, login)?
         };
         if service.identity().trust.audit.is_none() {
             tracing::error!("no key of audit is trusted: no receipt will count, nothing is traded");
@@ -209,6 +225,8 @@ impl Shell {
             latch,
             journal,
             facts: history.facts,
+            journal_length: history.length,
+            state_length: 0,
             acknowledgements: Acknowledgements::default(),
             written,
             venue,
@@ -220,6 +238,8 @@ impl Shell {
             events,
             reading_account: false,
             streaming: false,
+            disconnect_cancel_s: config.disconnect_cancel_s,
+            protection_refused: false,
             kill_refused_at: Timestamp(0),
         };
         shell.announce_start(&config).await?;
@@ -298,6 +318,7 @@ impl Shell {
             let venue = self.venue.clone();
             tokio::spawn(async move { venue.keep_time().await });
             self.note_acknowledged()?;
+            self.compact()?;
             self.show_life().await?;
         }
         if tick.is_multiple_of(STATUS_EVERY) {
@@ -382,6 +403,7 @@ impl Shell {
             tracing::error!(?cause, detail = detail.as_str(), "kill switch pulled");
             metrics::counter!("portcullis_kill_total").increment(1);
         }
+        self.venue.killed();
         // It acts in any case; a disk that does not keep it stops the process afterwards.
         Box::pin(self.step(Input::Killed { cause, detail })).await?;
         kept.map_err(ShellError::Latch)

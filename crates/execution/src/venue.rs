@@ -9,31 +9,32 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use execution_core::{PlaceOutcome, QueryOutcome, Requests, Ticket, VenueOrder, VenueState};
+use execution_core::{Movement, PlaceOutcome, QueryOutcome, Requests, Ticket, VenueOrder};
 use portcullis_domain::{
-    EnvelopeId, Exposure, Fill, Order, OrderId, OrderStatus, Reason, Symbol, Timestamp,
+    EnvelopeId, Exposure, Fill, Order, OrderId, Reason, Symbol, Timestamp, Usd, VenueOrderId,
 };
 use portcullis_runtime::telemetry::Span;
-use portcullis_runtime::{BusError, Service, tracing};
-use portcullis_venue::bybit::reply::{
-    Execution as VenueExecution, OrderAcknowledgement, OrderInfo, Page,
-};
+use portcullis_runtime::{Service, tracing};
+use portcullis_venue::bybit::reply::{OrderAcknowledgement, OrderInfo, Page};
 use portcullis_venue::bybit::{self, Action, Request, VenueError, reply};
+use portcullis_venue::retry::Kind;
 use portcullis_wire::messages::{SignAction, SignRequest, SignResponse};
 use portcullis_wire::principal::Execution;
 use portcullis_wire::subjects::SIGN;
 use portcullis_wire::{Header, Text};
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::bybit::{
-    Budget, EndpointClass, Login, Reply, RestClient, SendError, SignedHeaders, VenueClock,
-};
+use crate::bybit::{Budget, EndpointClass, Login, Reply, RestClient, SignedHeaders, VenueClock};
+use crate::call::CallError;
 use crate::config::Config;
 use crate::tally::{Counts, Unanswered, is_time};
+use crate::told::{judge_placement, order_of};
 
 /// How long the signer may take for a request that is not an order; an order's own life is shorter.
 const SIGNATURE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a query may be repeated; the core waits a little longer, and then asks again itself.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a login to the stream is valid.
 const LOGIN_LIFETIME_MS: u64 = 10_000;
 
@@ -55,8 +56,12 @@ pub enum Event {
         open: Vec<VenueOrder>,
         fills: Vec<Fill>,
         positions: Positions,
+        cash: Usd,
+        movements: Vec<Movement>,
     },
     AccountUnread,
+    /// The venue cancels everything once the stream is gone; or why it does not.
+    Protected(Result<(), Text>),
 }
 
 /// Positions that are not flat.
@@ -79,43 +84,6 @@ pub enum Signed {
     Other,
 }
 
-/// Why a request has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    #[error("the venue's time is not known")]
-    Clock,
-    #[error("the request budget is used up")]
-    Budget,
-    #[error("ask the signer")]
-    Bus(#[source] BusError),
-    #[error("the signer did not answer")]
-    Silent,
-    #[error("the signer refused: {0}")]
-    Refused(Reason),
-    #[error("send the request")]
-    Send(#[source] SendError),
-    #[error("the venue answered with HTTP status {0}")]
-    Status(u16),
-    #[error("the venue's answer is unreadable")]
-    Malformed(#[source] reply::Malformed),
-    #[error("the venue refused: {0} ({1})")]
-    Venue(VenueError, String),
-    #[error("the venue's list does not end")]
-    Endless,
-    #[error("the account changes faster than it can be read")]
-    Unstable,
-}
-
-impl From<Unanswered> for CallError {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::Send(error) => Self::Send(error),
-            Unanswered::Status(status, _) => Self::Status(status),
-            Unanswered::Malformed(error) => Self::Malformed(error),
-        }
-    }
-}
-
 /// The venue, as execution reaches it. Clones share everything.
 #[derive(Clone)]
 pub struct Venue(Arc<Inner>);
@@ -128,6 +96,7 @@ struct Inner {
     waiting: Mutex<BTreeMap<EnvelopeId, Waiting>>,
     in_flight: Arc<Semaphore>,
     counts: Counts,
+    killed: watch::Sender<bool>,
     events: mpsc::Sender<Event>,
 }
 
@@ -146,6 +115,7 @@ impl Venue {
             waiting: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(config.requests_in_flight_max)),
             counts: Counts::default(),
+            killed: watch::Sender::new(false),
             events,
         }))
     }
@@ -163,6 +133,10 @@ impl Venue {
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
         self.0.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn venue_now(&self) -> Result<Timestamp, CallError> {
+        self.venue_now_ms().map(Timestamp::from_millis)
     }
 
     fn venue_now_ms(&self) -> Result<u64, CallError> {
@@ -327,10 +301,10 @@ impl Venue {
         action: &Action<'_>,
         sign: SignAction,
     ) -> Result<T, CallError> {
-        let class = EndpointClass::of(action).ok_or(CallError::Budget)?;
+        let class = EndpointClass::of(action).ok_or(CallError::Endpoint)?;
         self.budget()
             .may_send(class, self.now())
-            .map_err(|_| CallError::Budget)?;
+            .map_err(CallError::Budget)?;
         let timestamp_ms = self.venue_now_ms()?;
         let request = bybit::request_of(action);
         let headers = self
@@ -341,6 +315,16 @@ impl Venue {
             self.heed(class, refused.class);
             CallError::Venue(refused.class, refused.message.as_str().into())
         })
+    }
+
+    /// The kill switch is pulled: what waits to be sent again and is no way out is not.
+    pub fn killed(&self) {
+        self.0.killed.send_replace(true);
+    }
+
+    /// Hears of the kill switch.
+    pub(crate) fn kill_switch(&self) -> watch::Receiver<bool> {
+        self.0.killed.subscribe()
     }
 
     /// Sends a signed request, once, reads what answers it, and counts whether anything did.
@@ -439,11 +423,55 @@ impl Venue {
         tokio::spawn(async move {
             let sign = SignAction::CancelAll { symbol };
             let called = venue
-                .call::<reply::CancelAllAcknowledgement>(&Action::CancelAll { symbol }, sign)
+                .cancel::<reply::CancelAllAcknowledgement>(&Action::CancelAll { symbol }, sign)
                 .await;
             if let Err(error) = called {
                 tracing::warn!(%symbol, error = &error as &dyn std::error::Error, "cancel all");
             }
+        });
+    }
+
+    /// Cancels one order that is not ours; whether it worked only the venue tells.
+    pub fn cancel_foreign(&self, symbol: Symbol, venue_order: VenueOrderId) {
+        let venue = self.clone();
+        tokio::spawn(async move {
+            let action = Action::CancelForeign {
+                symbol,
+                venue_order,
+            };
+            let sign = SignAction::CancelForeign {
+                symbol,
+                venue_order,
+            };
+            match venue.cancel::<OrderAcknowledgement>(&action, sign).await {
+                // Over already is as good as cancelled.
+                Ok(_) | Err(CallError::Venue(VenueError::NotFound, _)) => {}
+                Err(error) => tracing::warn!(
+                    %symbol, %venue_order, error = &error as &dyn std::error::Error,
+                    "cancel an order that is not ours"
+                ),
+            }
+        });
+    }
+
+    /// Has the venue cancel everything once the stream has been gone for so long; whether it will
+    /// comes as an event.
+    pub fn cancel_on_disconnect(&self, after_s: u16) {
+        let venue = self.clone();
+        tokio::spawn(async move {
+            let action = Action::CancelOnDisconnect { after_s };
+            let sign = SignAction::CancelOnDisconnect { after_s };
+            let set = venue
+                .call_again::<reply::Done>(Kind::Account, &action, sign)
+                .await;
+            let set = set.map(drop).map_err(|error| {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "have the venue cancel once the stream is gone"
+                );
+                Text::lossy(&error.to_string())
+            });
+            venue.tell_surely(Event::Protected(set)).await;
         });
     }
 
@@ -454,8 +482,9 @@ impl Venue {
             let asked_at = venue.now();
             let sign = SignAction::QueryOrder { symbol, order };
             let action = Action::QueryOrder { symbol, order };
-            let page = venue.call::<Page<OrderInfo>>(&action, sign).await;
-            let outcome = match page {
+            let asked = venue.call_again::<Page<OrderInfo>>(Kind::Query, &action, sign);
+            let page = tokio::time::timeout(QUERY_TIMEOUT, asked).await;
+            let outcome = match page.unwrap_or(Err(CallError::Late)) {
                 Ok(page) => page
                     .list
                     .iter()
@@ -510,60 +539,4 @@ impl Venue {
         // The loop is gone only when the process ends.
         let _ = self.0.events.send(event).await;
     }
-}
-
-/// What an answer to a placement proves. Whatever proves nothing leaves the order in doubt.
-fn judge_placement(answer: Result<reply::Reply<OrderAcknowledgement>, Unanswered>) -> PlaceOutcome {
-    match answer.map(|answer| answer.outcome) {
-        Ok(Ok(acknowledged)) => PlaceOutcome::Acknowledged(acknowledged.venue_order),
-        Ok(Err(refused)) => {
-            let detail = format!("{} {}", refused.code, refused.message.as_str());
-            classify(refused.class, &detail)
-        }
-        Err(Unanswered::Status(status, error)) => classify(error, &format!("HTTP status {status}")),
-        Err(Unanswered::Malformed(error)) => {
-            PlaceOutcome::Unknown(Text::lossy(&format!("unreadable: {error}")))
-        }
-        Err(Unanswered::Send(error @ SendError::NotSent(_))) => {
-            let detail = Text::lossy(&error.to_string());
-            PlaceOutcome::NotSent(Reason::VenueUnreachable, detail)
-        }
-        Err(Unanswered::Send(error @ SendError::Unknown(_))) => {
-            PlaceOutcome::Unknown(Text::lossy(&error.to_string()))
-        }
-    }
-}
-
-fn classify(error: VenueError, detail: &str) -> PlaceOutcome {
-    let detail = Text::lossy(detail);
-    match error.refusal_of_order() {
-        Some(reason) => PlaceOutcome::Rejected(reason, detail),
-        None => PlaceOutcome::Unknown(detail),
-    }
-}
-
-/// The venue's account of an order; `None` while its state is a word that is not known.
-pub(crate) fn order_of(info: &OrderInfo) -> Option<VenueOrder> {
-    let state = match info.status {
-        OrderStatus::Open => VenueState::Open,
-        OrderStatus::Filled => VenueState::Filled,
-        OrderStatus::Cancelled => VenueState::Cancelled,
-        OrderStatus::Rejected => VenueState::Rejected,
-        OrderStatus::Accepted | OrderStatus::Sent | OrderStatus::Unknown | OrderStatus::Refused => {
-            return None;
-        }
-    };
-    Some(VenueOrder {
-        order: info.order,
-        venue_order: info.venue_order,
-        symbol: info.symbol,
-        state,
-        filled: info.filled,
-        detail: Text::lossy(info.reject_reason.as_str()),
-    })
-}
-
-/// The fill that an execution is, when it is a trade of an order with a client order id.
-pub(crate) fn fill_of(execution: &VenueExecution) -> Option<Fill> {
-    execution.order.and_then(|order| execution.fill(order))
 }

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use execution::bybit::{Endpoint, Login, PrivateStream, StreamEvent, StreamSettings};
 use futures_util::{SinkExt as _, StreamExt as _};
-use portcullis_domain::{OrderId, OrderStatus};
+use portcullis_domain::{OrderId, OrderStatus, Span};
 use portcullis_runtime::venue_link::PlainText;
+use portcullis_venue::retry::Pace;
+use portcullis_wire::Text;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
@@ -64,6 +66,11 @@ fn quick(endpoint: Endpoint) -> StreamSettings {
         step_timeout: Duration::from_secs(2),
         backoff_first: Duration::from_millis(10),
         backoff_longest: Duration::from_millis(50),
+        pace: Pace {
+            network: Span::from_millis(10),
+            network_max: Span::from_millis(50),
+            ..Pace::VENUE
+        },
         ..StreamSettings::new(endpoint)
     }
 }
@@ -178,6 +185,50 @@ async fn logs_in_subscribes_and_delivers_orders_and_executions() {
             assert_eq!(execution.fee, "0.05".parse().unwrap());
         }
         other => panic!("{other:?}"),
+    }
+}
+
+/// Plays a venue that grants everything but answers the last subscription as told.
+async fn grant_and_answer_the_watch(socket: &mut Socket, answer: &str) {
+    grant(socket).await;
+    // Events come while it is not answered.
+    write(socket, order_push(1)).await;
+    let watch = read(socket).await;
+    assert_eq!(watch, r#"{"op":"subscribe","args":["dcp.future"]}"#);
+    write(socket, answer).await;
+    // Whatever is said on that topic is no event.
+    write(
+        socket,
+        r#"{"id":"3","topic":"dcp.future","creationTime":1700000000001,"data":[]}"#,
+    )
+    .await;
+    write(socket, order_push(2)).await;
+    read(socket).await;
+}
+
+#[tokio::test]
+async fn a_watching_connection_says_whether_the_venue_counts_it_and_goes_on_either_way() {
+    let cases = [
+        (r#"{"success":true,"ret_msg":"","op":"subscribe"}"#, Ok(())),
+        (
+            r#"{"success":false,"ret_msg":"not yours","op":"subscribe"}"#,
+            Err(Text::lossy("not yours")),
+        ),
+    ];
+    for (answer, watched) in cases {
+        let endpoint = venue(move |_, mut socket| async move {
+            grant_and_answer_the_watch(&mut socket, answer).await;
+        })
+        .await;
+        let settings = StreamSettings {
+            watches: true,
+            ..quick(endpoint)
+        };
+        let mut events = PrivateStream::start(settings, login).unwrap();
+        assert_eq!(next(&mut events).await, StreamEvent::Connected);
+        assert!(matches!(next(&mut events).await, StreamEvent::Order(_)));
+        assert_eq!(next(&mut events).await, StreamEvent::Watched(watched));
+        assert!(matches!(next(&mut events).await, StreamEvent::Order(_)));
     }
 }
 

@@ -78,6 +78,8 @@ enum Unanswered {
     Status(u16),
     #[error("the venue's answer is not usable")]
     Malformed(#[source] Malformed),
+    #[error("the venue's answer does not say when it was given")]
+    Timeless,
     #[error(transparent)]
     Refused(Refused),
 }
@@ -211,7 +213,8 @@ impl Venue {
         }
         let body = body_of(response).await?;
         let Reply { time, outcome } = read::<T>(&body).map_err(Unanswered::Malformed)?;
-        Ok((time, outcome.map_err(Unanswered::Refused)?))
+        let result = outcome.map_err(Unanswered::Refused)?;
+        Ok((time.ok_or(Unanswered::Timeless)?, result))
     }
 }
 

@@ -1,15 +1,17 @@
-//! The admin endpoint: faults, and reads that tests compare with what others believe.
+//! The admin endpoint: faults, money that moves without a trade, and reads that tests compare with
+//! what others believe.
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::decimal::text;
 use crate::engine::Engine;
+use crate::engine::movement::MovementRequest;
 use crate::exchange::Stopped;
 use crate::faults::Fault;
 use crate::render;
@@ -23,6 +25,7 @@ pub(crate) fn router(app: App) -> Router {
             get(list_faults).post(add_fault).delete(clear_faults),
         )
         .route("/admin/faults/{id}", delete(clear_fault))
+        .route("/admin/movements", post(move_money))
         .route("/admin/executions", get(executions))
         .route("/admin/orders", get(orders))
         .route("/admin/state", get(accounts))
@@ -83,6 +86,26 @@ async fn clear(app: &App, id: Option<u64>) -> Response {
         json!({ "cleared": cleared })
     });
     answered(applied.await)
+}
+
+/// Pays in, takes out, or settles funding: a change of the wallet that no fill explains.
+async fn move_money(State(app): State<App>, body: Bytes) -> Response {
+    let request: MovementRequest = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(cause) => return problem(StatusCode::BAD_REQUEST, &cause.to_string()),
+    };
+    let moved = app
+        .exchange
+        .run(move |state| {
+            let now = state.clock.now_ms();
+            state.engine.move_money(now, request, &mut state.effects)
+        })
+        .await;
+    match moved {
+        Ok(Ok(id)) => Json(json!({ "id": id })).into_response(),
+        Ok(Err(refusal)) => problem(StatusCode::BAD_REQUEST, &refusal.to_string()),
+        Err(stopped) => problem(StatusCode::SERVICE_UNAVAILABLE, &stopped.to_string()),
+    }
 }
 
 async fn executions(State(app): State<App>) -> Response {
@@ -160,6 +183,7 @@ async fn accounts(State(app): State<App>) -> Response {
                     "walletBalance": text(account.wallet),
                     "realisedPnl": text(account.realised()),
                     "fees": text(account.fees()),
+                    "moved": text(account.moved()),
                     "openOrders": account.open.len(),
                     "positions": positions,
                 })

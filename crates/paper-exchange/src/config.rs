@@ -37,6 +37,12 @@ EXAMPLES
     curl -X POST http://127.0.0.1:8091/admin/faults \\
       -d '{\"kind\":\"drop_response\",\"scope\":\"/v5/order/create\",\"count\":1}'
 
+  Pay 500 USDT into an account, or settle funding, without a trade:
+    curl -X POST http://127.0.0.1:8091/admin/movements \\
+      -d '{\"account\":\"desk\",\"kind\":\"transfer\",\"amount\":\"500\"}'
+    curl -X POST http://127.0.0.1:8091/admin/movements \\
+      -d '{\"account\":\"desk\",\"kind\":\"funding\",\"symbol\":\"BTCUSDT\",\"amount\":\"-1.25\"}'
+
 FAULTS
   delay {delay_ms}, drop_response, error_before {status}, error_after {status}, forbidden,
   too_many_requests, silent_socket, cut_socket, duplicate_event, reorder_event, skip_delta,

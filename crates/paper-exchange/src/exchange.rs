@@ -2,12 +2,13 @@
 //! that waited together, then answers and publishes.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::engine::protection::Watch;
 use crate::engine::{Effects, Engine, Event, Notice};
 use crate::faults::Faults;
 use crate::journal::{Journal, JournalError};
@@ -29,6 +30,7 @@ pub(crate) struct State {
     pub clock: Arc<Clock>,
     pub faults: SharedFaults,
     pub effects: Effects,
+    pub watch: Watch,
     /// Fills found in the journal at start, for the log.
     pub requests: CreateCounts,
 }
@@ -153,7 +155,10 @@ async fn serve(
                 let Some(work) = work else { break };
                 batch(&mut state, journal.as_mut(), work, &mut queue)?;
             }
-            _ = tick.tick() => {}
+            _ = tick.tick() => {
+                strike(&mut state);
+                settle(&mut state, journal.as_mut(), Vec::new())?;
+            }
         }
         state
             .hub
@@ -174,6 +179,35 @@ fn batch(
         let Ok(work) = queue.try_recv() else { break };
         completions.push(work(state));
     }
+    settle(state, journal, completions)
+}
+
+/// Cancels what belongs to accounts whose last watching socket has been gone for too long.
+fn strike(state: &mut State) {
+    let State {
+        engine,
+        hub,
+        clock,
+        effects,
+        watch,
+        ..
+    } = state;
+    for account in watch.look(engine, |account| hub.watches(account), Instant::now()) {
+        let cancelled = engine.cancel_unwatched(clock.now_ms(), &account, effects);
+        tracing::info!(
+            account,
+            cancelled,
+            "the account is gone: its orders are cancelled"
+        );
+    }
+}
+
+/// Commits what was done, then answers and publishes.
+fn settle(
+    state: &mut State,
+    journal: Option<&mut Journal>,
+    completions: Vec<Completion>,
+) -> Result<(), JournalError> {
     let effects = std::mem::take(&mut state.effects);
     commit(journal, &effects.events)?;
     for completion in completions {

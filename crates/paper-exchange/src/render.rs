@@ -9,6 +9,7 @@ use crate::decimal::text;
 use crate::engine::Engine;
 use crate::engine::account::Account;
 use crate::engine::market::Market;
+use crate::engine::movement::{Entry, MovementKind, Source};
 use crate::engine::order::{Fill, Order, OrderType};
 use crate::engine::position::Position;
 use crate::instrument::Instrument;
@@ -206,6 +207,84 @@ pub(crate) fn position(engine: &Engine, symbol: &str, position: &Position) -> Va
         "mmrSysUpdatedTime": "",
         "mmrSysUpdateTime": "",
         "leverageSysUpdatedTime": "",
+    })
+}
+
+/// An entry of the transaction log, and what it is filtered by.
+pub(crate) struct Transaction {
+    pub kind: &'static str,
+    pub category: &'static str,
+    pub time_ms: TimeMs,
+    pub value: Value,
+}
+
+/// What changed a wallet, as in `/v5/account/transaction-log`.
+pub(crate) fn transaction(engine: &Engine, entry: &Entry) -> Option<Transaction> {
+    let (kind, category, time_ms, own) = match &entry.source {
+        Source::Fill(seq) => {
+            let fill = engine.fill(*seq)?;
+            let own = json!({
+                "id": format!("{}_{}", fill.exec_id, fill.symbol),
+                "symbol": fill.symbol,
+                "side": fill.side.text(),
+                "qty": text(fill.qty),
+                "tradePrice": text(fill.price),
+                "funding": "",
+                "fee": text(fill.fee),
+                "cashFlow": text(entry.change + fill.fee),
+                "feeRate": text(fill.fee_rate),
+                "tradeId": fill.exec_id,
+                "orderId": fill.order_id,
+                "orderLinkId": fill.link_id,
+            });
+            ("TRADE", CATEGORY, fill.time_ms, own)
+        }
+        Source::Movement(movement) => {
+            let amount = text(movement.amount);
+            let (kind, category, funding, cash_flow) = match movement.kind {
+                MovementKind::Funding => ("SETTLEMENT", CATEGORY, amount, "0".to_owned()),
+                MovementKind::Transfer if movement.amount > Decimal::ZERO => {
+                    ("TRANSFER_IN", "", "0".to_owned(), amount)
+                }
+                MovementKind::Transfer => ("TRANSFER_OUT", "", "0".to_owned(), amount),
+            };
+            let own = json!({
+                "id": movement.id,
+                "symbol": movement.symbol,
+                "side": "None",
+                "qty": "0",
+                "tradePrice": "0",
+                "funding": funding,
+                "fee": "0",
+                "cashFlow": cash_flow,
+                "feeRate": "0",
+                "tradeId": "",
+                "orderId": "",
+                "orderLinkId": "",
+            });
+            (kind, category, movement.time_ms, own)
+        }
+    };
+    let mut value = json!({
+        "category": category,
+        "transactionTime": time_ms.to_string(),
+        "type": kind,
+        "transSubType": "",
+        "size": "0",
+        "currency": COIN,
+        "change": text(entry.change),
+        "cashBalance": rounded(entry.balance),
+        "bonusChange": "",
+        "extraFees": "",
+    });
+    if let (Some(value), Value::Object(own)) = (value.as_object_mut(), own) {
+        value.extend(own);
+    }
+    Some(Transaction {
+        kind,
+        category,
+        time_ms,
+        value,
     })
 }
 

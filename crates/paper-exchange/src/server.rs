@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{RawQuery, State as Extract};
@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Feed};
 use crate::connection::{Doorway, Peer};
 use crate::engine::order::Side;
+use crate::engine::protection::Watch;
 use crate::engine::{Effects, Engine};
 use crate::exchange::{self, CreateCounts, Exchange, SharedFaults, State};
 use crate::feed::generator::Generator;
@@ -225,8 +226,10 @@ fn recover(
         torn_bytes,
         "paper exchange starts"
     );
+    let watch = Watch::after_start(&engine, Instant::now());
     let state = State {
         engine,
+        watch,
         hub: Hub::default(),
         clock: Arc::clone(clock),
         faults: faults.clone(),

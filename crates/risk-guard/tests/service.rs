@@ -129,6 +129,11 @@ impl Others {
             .publish(&CLOSES, Some("XRPUSDT"), &closes, None, None)
             .unwrap();
         let status = ExecutionStatus {
+            loss_rolling: "0".parse().unwrap(),
+            hard_limits: Hash([1; 32]),
+            orders_unconfirmed: 0,
+            halts: vec![],
+            kill_confirmed_ms: None,
             kill: KillState::Armed,
             may_trade: true,
             reason: None,

@@ -32,12 +32,13 @@ impl Backoff {
         let step = self.next.min(self.longest);
         self.next = step.saturating_mul(2).min(self.longest);
         let half = step / 2;
-        half.saturating_add(half.saturating_mul(u32::from(chance())) / u32::from(u8::MAX))
+        half.saturating_add(half.saturating_mul(u32::from(jitter())) / u32::from(u8::MAX))
     }
 }
 
-/// A random byte. Without a random source the longest wait is as good as any.
-fn chance() -> u8 {
+/// A random byte, for waits. Without a random source one wait is as good as another.
+#[must_use]
+pub fn jitter() -> u8 {
     let mut byte = [u8::MAX];
     match getrandom::fill(&mut byte) {
         Ok(()) => byte[0],

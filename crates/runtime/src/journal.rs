@@ -163,6 +163,11 @@ impl Journal {
             .open(path)
             .map_err(open_error)?;
         lock(&file, path)?;
+        // A new journal that a crash left unfinished.
+        match std::fs::remove_file(writer::aside(path)) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(open_error(cause)),
+            Ok(()) | Err(_) => {}
+        }
         let parent = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
@@ -181,7 +186,8 @@ impl Journal {
         }
         let allocated = file.metadata().map_err(open_error)?.len();
         let queue = Arc::new(Queue::new(path));
-        let thread = writer::spawn(file, end, allocated, Arc::clone(&queue)).map_err(open_error)?;
+        let thread =
+            writer::spawn(path, file, end, allocated, Arc::clone(&queue)).map_err(open_error)?;
         Ok((
             Self {
                 queue,
@@ -224,6 +230,17 @@ impl Journal {
     pub fn append(&self, records: Vec<Vec<u8>>) -> Durable {
         let (sender, receiver) = oneshot::channel();
         match self.queue.push(records, Some(sender)) {
+            Ok(()) => Durable(State::Waiting(receiver)),
+            Err(error) => Durable(State::Failed(Some(error))),
+        }
+    }
+
+    /// Begins the journal anew with these records, in place of everything before; what is appended from
+    /// now on follows them. A crash leaves the old journal or the new one, each whole. The result
+    /// resolves once the new one is on disk.
+    pub fn replace(&self, records: Vec<Vec<u8>>) -> Durable {
+        let (sender, receiver) = oneshot::channel();
+        match self.queue.replace(records, sender) {
             Ok(()) => Durable(State::Waiting(receiver)),
             Err(error) => Durable(State::Failed(Some(error))),
         }

@@ -40,7 +40,7 @@ pub mod telemetry;
 pub mod venue_link;
 
 pub use args::ServiceArgs;
-pub use backoff::Backoff;
+pub use backoff::{Backoff, jitter};
 pub use bus::{BusError, ConnectError, Inbox, Raw};
 pub use bytes::Bytes;
 pub use client::Client;

@@ -46,6 +46,7 @@ mod tests {
     use super::*;
 
     const POLICY: &str = r#"
+hard_limits = "4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c"
 book_age_ms_max = 2000
 orders_open_max = 20
 daily_loss_max = "250"

@@ -249,11 +249,14 @@ impl Shell {
                 .map(|(permit, order)| Box::new(EnclosedPermit { permit, order })),
             SignAction::Cancel { .. }
             | SignAction::CancelAll { .. }
+            | SignAction::CancelForeign { .. }
+            | SignAction::CancelOnDisconnect { .. }
             | SignAction::QueryOrder { .. }
             | SignAction::QueryOpenOrders { .. }
             | SignAction::QueryPositions { .. }
             | SignAction::QueryExecutions { .. }
             | SignAction::QueryWallet
+            | SignAction::QueryMovements { .. }
             | SignAction::StreamLogin { .. } => None,
         };
         let effects = self

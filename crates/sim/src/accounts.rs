@@ -1,7 +1,7 @@
 //! Reads the venue's whole account, of one moment: positions are the same before and after.
 
 use execution_core::{Input, VenueOrder};
-use portcullis_domain::{Exposure, Fill, Symbol, Timestamp};
+use portcullis_domain::{Exposure, Fill, Symbol, Timestamp, Usd};
 
 use crate::cast::Who;
 use crate::requests::Purpose;
@@ -11,12 +11,13 @@ use crate::world::World;
 /// How often it is read again when it changed meanwhile.
 const TRIES: u32 = 5;
 
-/// The four questions.
+/// The questions, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Before,
     Fills,
     Open,
+    Wallet,
     After,
 }
 
@@ -28,6 +29,7 @@ pub struct Reading {
     before: Vec<(Symbol, Exposure)>,
     fills: Vec<Fill>,
     open: Vec<VenueOrder>,
+    cash: Usd,
     tries: u32,
 }
 
@@ -47,8 +49,10 @@ impl World {
             before: Vec::new(),
             fills: Vec::new(),
             open: Vec::new(),
+            cash: Usd::ZERO,
             tries: 0,
         });
+        self.oracle.watch.fresh.clear();
         self.trace.count("account read");
         self.ask(Purpose::Read(Stage::Before, since));
     }
@@ -67,6 +71,8 @@ impl World {
             open,
             fills,
             positions: told,
+            cash: reading.cash,
+            movements: Vec::new(),
         });
         if self.execution.is_some() {
             self.account_known(&positions, &foreign);
@@ -92,6 +98,10 @@ impl World {
             }
             (Stage::Open, Some(Reply::Orders(open))) => {
                 reading.open = open;
+                Some(Stage::Wallet)
+            }
+            (Stage::Wallet, Some(Reply::Cash(cash))) => {
+                reading.cash = cash;
                 Some(Stage::After)
             }
             (Stage::After, Some(Reply::Positions(positions))) => {
@@ -100,6 +110,7 @@ impl World {
                 }
                 self.trace.count("account changed while it was read");
                 reading.tries += 1;
+                self.oracle.watch.fresh.clear();
                 reading.asked_at = now;
                 reading.before = positions;
                 (reading.tries < TRIES).then_some(Stage::Fills)

@@ -123,6 +123,9 @@ impl World {
         if self.has(Bug::ResetsDayOnRestart) {
             records.extend(self.day_begun_again(&records));
         }
+        if self.has(Bug::LoosensLimitOnRestart) {
+            records.retain(|record| !matches!(record, Record::LimitSeen(_)));
+        }
         for record in &records {
             self.oracle.record(record);
             if let Err(fault) = core.replay(record) {
@@ -374,6 +377,7 @@ impl World {
                 }
                 Effect::Place { .. }
                 | Effect::CancelAll { .. }
+                | Effect::CancelForeign { .. }
                 | Effect::Query { .. }
                 | Effect::Reconcile
                 | Effect::Latch(..) => actions.push(effect),
@@ -433,6 +437,8 @@ impl World {
                 Effect::Place { order, ticket } => self.place(order, ticket),
                 Effect::CancelAll { symbol } if self.does_not_cancel(symbol) => {}
                 Effect::CancelAll { symbol } => self.cancel_all(symbol),
+                // The settings say that foreign orders are only reported.
+                Effect::CancelForeign { .. } => self.trace.count("foreign order cancelled"),
                 Effect::Query { order, symbol } => self.query(order, symbol),
                 Effect::Reconcile => self.read_account(),
                 Effect::Latch(cause, detail) => self.pull(cause, detail),

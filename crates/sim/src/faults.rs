@@ -8,6 +8,11 @@ use crate::random::Random;
 use crate::settings::Options;
 use crate::world::{CHAOS_UNTIL, Event, MS, World};
 
+/// What rests fills within a second or so.
+pub const FILLS_USUAL: u64 = 120;
+/// Or it rests for most of the run.
+const FILLS_SELDOM: u64 = 4;
+
 /// Which faults a run has, and how many.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -52,6 +57,8 @@ pub struct Plan {
     pub jumps: bool,
     /// Whether others trade on the account, and the venue does what nobody ordered.
     pub meddling: bool,
+    /// How often what rests fills, in a thousand steps of the market.
+    pub fills: u64,
     /// From when to when brain and risk-guard run another policy.
     pub other_policy: Option<(u64, u64)>,
 }
@@ -117,6 +124,7 @@ impl Plan {
             journal_point: None,
             jumps: random.chance(200),
             meddling: random.chance(400),
+            fills: random.pick(&[FILLS_USUAL, FILLS_USUAL, FILLS_SELDOM]),
             other_policy: None,
         };
         if random.chance(500) {
@@ -164,12 +172,13 @@ impl World {
                 let who = self.random.pick(&[
                     Who::Brain,
                     Who::Guard,
+                    Who::Guard,
                     Who::Execution,
                     Who::Signer,
                     Who::Audit,
                     Who::MarketData,
                 ]);
-                let until = self.now + self.random.between(100, 8_500) * MS;
+                let until = self.now + self.random.between(100, 12_000) * MS;
                 self.seat(who).isolated_until = until.min(CHAOS_UNTIL);
                 self.trace.count("fault: partition");
                 self.say(format_args!("{who:?} is cut off"));

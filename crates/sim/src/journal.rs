@@ -205,6 +205,7 @@ mod tests {
         let record = Record::DayBegan {
             day: 20_717,
             baseline: portcullis_domain::Usd::ZERO,
+            chain: portcullis_domain::Hash([5; 32]),
         };
         Entry::Step {
             records: vec![codec::encode(&record).unwrap()],

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use audit_core::{Alert, fact_digest};
-use execution_core::{Execution, Input, Record, Ticket};
+use execution_core::{Execution, Input, MovementKind, Record, Ticket};
 use portcullis_domain::{
     Book, KillState, Order, OrderId, Posture, Side, Span, StrategyId, Symbol, Timestamp,
     VenueExecutionId,
@@ -117,17 +117,27 @@ impl Oracle {
             }
             Record::Equity { equity, strategies } => {
                 self.peak = self.peak.max(equity.get());
-                for (strategy, equity) in strategies.iter().flatten() {
+                for (strategy, equity) in strategies {
                     self.strategies.entry(*strategy).or_default().recorded = equity.get();
                 }
             }
             Record::Accepted { order, .. } => {
                 self.accepted.insert(order.id, order.strategy);
             }
+            Record::Moved(movement) => {
+                if movement.kind == MovementKind::Funding {
+                    self.cash += movement.amount.get();
+                }
+            }
             Record::Sent { .. }
             | Record::InDoubt { .. }
             | Record::Opened { .. }
-            | Record::Ended { .. } => {}
+            | Record::Ended { .. }
+            | Record::LimitSeen(_)
+            | Record::Sampled { .. }
+            | Record::CashBegan(_)
+            | Record::Agreed { .. }
+            | Record::Kept(_) => {}
         }
     }
 
@@ -492,9 +502,13 @@ impl World {
     }
 }
 
-/// What of a status journal and prices must bring back: all but the licence to trade.
+/// What of a status journal and prices must bring back: all but the licence to trade, and what the
+/// venue confirmed.
 fn recorded(mut status: ExecutionStatus) -> ExecutionStatus {
     status.may_trade = false;
     status.reason = None;
+    status.orders_unconfirmed = 0;
+    status.halts = Vec::new();
+    status.kill_confirmed_ms = None;
     status
 }

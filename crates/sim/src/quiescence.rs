@@ -70,8 +70,10 @@ impl World {
                 self.placed_before_rest = Some(self.oracle.placed.len());
             }
             if self.placed_before_rest == Some(self.oracle.placed.len()) {
-                // It must trade again.
-                self.propose();
+                // It must trade again. Not in step with the heartbeats: where two clocks are nearly a
+                // second apart, each of them licenses for a moment only.
+                let after = self.random.between(0, 249) * MS;
+                self.schedule(after, Event::Propose);
                 return false;
             }
             self.trace.count("traded again after the faults");

@@ -1,6 +1,6 @@
 //! What execution's shell makes of its journal when it starts.
 
-use execution_core::Record;
+use execution_core::{Kept, Record};
 use portcullis_wire::codec;
 
 use crate::journal::Entry;
@@ -34,15 +34,22 @@ impl World {
         let mut baseline = portcullis_domain::Usd::ZERO;
         for record in records {
             match record {
-                Record::DayBegan { day: began, .. } => day = Some(*began),
+                Record::DayBegan {
+                    day: began, chain, ..
+                } => day = Some((*began, *chain)),
                 Record::Equity { equity, .. } => baseline = *equity,
                 _ => {}
             }
         }
-        let record = Record::DayBegan {
-            day: day?,
+        // As if the journal had been begun anew: a second beginning of a day the core would refuse.
+        let (number, chain) = day?;
+        let record = Record::Kept(Kept::Day {
+            number,
             baseline,
-        };
+            peak: baseline,
+            limit: None,
+            chain,
+        });
         let records = vec![sure(codec::encode(&record), "a record")];
         self.execution_disk.entries.push(Entry::Step {
             records,

@@ -1,8 +1,9 @@
 //! Requests to the venue: each derived from an action, signed for exactly that, sent once.
 
-use execution_core::{Input, PlaceOutcome, QueryOutcome, Ticket, VenueOrder, VenueState};
-use portcullis_domain::{EnvelopeId, Order, OrderId, Reason, Symbol, Timestamp, VenueOrderId};
+use execution_core::{Input, PlaceOutcome, QueryOutcome, Ticket};
+use portcullis_domain::{EnvelopeId, Order, OrderId, Reason, Symbol, Timestamp};
 use portcullis_venue::bybit::{Action, Request, VenueError, request_of};
+use portcullis_venue::placement::{Answer, Proof};
 use portcullis_wire::Text;
 use portcullis_wire::messages::{SignAction, SignRequest, SignResponse};
 use portcullis_wire::subjects::SIGN;
@@ -12,7 +13,6 @@ use crate::cast::Who;
 use crate::execution::Waiting;
 use crate::faults::Point;
 use crate::planted::Bug;
-use crate::sure;
 use crate::venue::{Reply, Signature};
 use crate::world::{Event, Flight, MS, World};
 
@@ -205,6 +205,7 @@ impl World {
                 Action::QueryOpenOrders { cursor: "" },
                 SignAction::QueryOpenOrders { cursor: empty },
             ),
+            Purpose::Read(Stage::Wallet, _) => (Action::QueryWallet, SignAction::QueryWallet),
             Purpose::Login(expires_ms) => {
                 let expires_ms = *expires_ms;
                 (
@@ -418,8 +419,7 @@ impl World {
                     _ => QueryOutcome::Failed,
                 };
                 if outcome == QueryOutcome::NotFound && self.has(Bug::GivesUpOnNotFound) {
-                    let refused = refused_by_venue(order, symbol);
-                    return self.execution_step(Input::Venue(refused));
+                    return self.take_for_refused(order, symbol);
                 }
                 self.execution_step(Input::Queried {
                     order,
@@ -436,28 +436,18 @@ impl World {
     }
 }
 
-/// What a shell says that takes "not found" for "refused".
-fn refused_by_venue(order: OrderId, symbol: Symbol) -> VenueOrder {
-    VenueOrder {
-        order: Some(order),
-        venue_order: sure(VenueOrderId::new("none"), "an id"),
-        symbol,
-        state: VenueState::Rejected,
-        filled: None,
-        detail: Text::lossy("not found"),
-    }
-}
-
 /// What an answer to a placement proves.
 fn placed(reply: Option<Reply>) -> PlaceOutcome {
-    let error = match reply {
-        Some(Reply::Acknowledged(venue_order)) => return PlaceOutcome::Acknowledged(venue_order),
-        Some(Reply::Refused(error)) => error,
-        _ => return PlaceOutcome::Unknown(Text::lossy("no answer")),
+    let (answer, detail) = match reply {
+        Some(Reply::Acknowledged(venue_order)) => (Answer::Acknowledged(venue_order), ""),
+        Some(Reply::Refused(error)) => (Answer::Refused(error), error.code()),
+        _ => (Answer::None, "no answer"),
     };
-    let detail = Text::lossy(error.code());
-    match error.refusal_of_order() {
-        Some(reason) => PlaceOutcome::Rejected(reason, detail),
-        None => PlaceOutcome::Unknown(detail),
+    let detail = Text::lossy(detail);
+    match answer.proof() {
+        Proof::Taken(venue_order) => PlaceOutcome::Acknowledged(venue_order),
+        Proof::NotTaken(reason) => PlaceOutcome::Rejected(reason, detail),
+        Proof::NotSent(reason) => PlaceOutcome::NotSent(reason, detail),
+        Proof::Nothing => PlaceOutcome::Unknown(detail),
     }
 }

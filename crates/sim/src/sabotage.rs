@@ -1,10 +1,12 @@
 //! The planted bugs that change what passes between a core and its shell.
 
-use execution_core::VenueOrder;
-use portcullis_domain::{Exposure, Fill, Order, OrderStatus, Side, Span, Symbol};
-use portcullis_wire::Verified;
+use execution_core::{Input, VenueOrder, VenueState};
+use portcullis_domain::{
+    Exposure, Fill, Order, OrderId, OrderStatus, Quantity, Side, Span, Symbol, VenueOrderId,
+};
 use portcullis_wire::messages::{ExecutionStatus, Heartbeat, Permit};
 use portcullis_wire::subjects::{HEARTBEAT, ORDER, PERMIT};
+use portcullis_wire::{Text, Verified};
 
 use crate::cast::Who;
 use crate::planted::Bug;
@@ -59,6 +61,27 @@ impl World {
             .into_iter()
             .map(|(symbol, held)| (symbol, exposure(held)))
             .collect();
+    }
+
+    /// What a shell does that takes "not found" for "refused".
+    pub(crate) fn take_for_refused(&mut self, order: OrderId, symbol: Symbol) {
+        let Some((side, left)) = self.oracle.watch.left(&order) else {
+            return;
+        };
+        let Ok(quantity) = Quantity::new(left) else {
+            return;
+        };
+        self.execution_step(Input::Venue(VenueOrder {
+            order: Some(order),
+            venue_order: sure(VenueOrderId::new("none"), "an id"),
+            symbol,
+            side,
+            quantity,
+            limit_price: None,
+            state: VenueState::Rejected,
+            filled: None,
+            detail: Text::lossy("not found"),
+        }));
     }
 
     /// A permit whose lifetime begins now, or that names the right policy, as a bug would have it.

@@ -166,6 +166,7 @@ pub fn execution_settings(daily_loss_max: u64) -> execution_core::Settings {
         policy_hash: POLICY,
         daily_loss_max: usd(daily_loss_max),
         book_age_max: Span::from_millis(1_000),
+        foreign_orders: execution_core::ForeignOrders::Report,
     }
 }
 

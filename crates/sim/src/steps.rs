@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use execution_core::Record;
+use execution_core::{Kept, Record};
 use portcullis_domain::{Exposure, Fill, OrderId, Side, StrategyId, Symbol, Usd};
 use portcullis_wire::messages::ExecutionStatus;
 use rust_decimal::Decimal;
@@ -37,6 +37,8 @@ pub struct Watch {
     pub killed_at: Option<u64>,
     /// Where the venue's account was another one when it was last read.
     differs: BTreeSet<Symbol>,
+    /// Where fills were booked since the venue's account is being read: they may be in it or not.
+    pub fresh: BTreeSet<Symbol>,
 }
 
 /// What an order may still fill.
@@ -72,6 +74,7 @@ impl Watch {
                 self.open.insert(order.id, left);
             }
             Record::Filled(fill) => {
+                self.fresh.insert(fill.symbol);
                 if let Some(left) = self.open.get_mut(&fill.order) {
                     left.quantity -= fill.quantity.get();
                 }
@@ -87,7 +90,18 @@ impl Watch {
                 self.day = Some(*day);
             }
             Record::Equity { equity, .. } => self.recorded = *equity,
-            Record::Sent { .. } | Record::InDoubt { .. } | Record::Opened { .. } => {}
+            Record::Kept(Kept::Day { number, .. }) => {
+                self.day_again = self.day.filter(|day| day == number);
+            }
+            Record::Sent { .. }
+            | Record::InDoubt { .. }
+            | Record::Opened { .. }
+            | Record::LimitSeen(_)
+            | Record::Sampled { .. }
+            | Record::Moved(_)
+            | Record::CashBegan(_)
+            | Record::Agreed { .. }
+            | Record::Kept(_) => {}
         }
     }
 
@@ -98,6 +112,11 @@ impl Watch {
 
     pub fn has_cancelled(&self, symbol: Symbol) -> bool {
         self.cancelled_at.contains_key(&symbol)
+    }
+
+    /// What `order` trades and how much of it may still fill.
+    pub fn left(&self, order: &OrderId) -> Option<(Side, Decimal)> {
+        self.open.get(order).map(|left| (left.side, left.quantity))
     }
 
     pub fn cancelled(&mut self, symbol: Symbol, now: u64) {
@@ -154,7 +173,13 @@ impl World {
             | Record::Opened { .. }
             | Record::Ended { .. }
             | Record::DayBegan { .. }
-            | Record::Equity { .. } => {}
+            | Record::Equity { .. }
+            | Record::LimitSeen(_)
+            | Record::Sampled { .. }
+            | Record::Moved(_)
+            | Record::CashBegan(_)
+            | Record::Agreed { .. }
+            | Record::Kept(_) => {}
         }
     }
 
@@ -238,9 +263,12 @@ impl World {
             .map(|(symbol, held)| (*symbol, held.get().normalize()))
             .collect();
         let ours = self.oracle.held();
-        let differs = |symbol: &&Symbol| ours.get(*symbol) != theirs.get(*symbol);
+        let fresh = &self.oracle.watch.fresh;
+        let differs =
+            |symbol: &&Symbol| ours.get(*symbol) != theirs.get(*symbol) && !fresh.contains(*symbol);
         let symbols = ours.keys().chain(theirs.keys()).filter(differs);
-        self.oracle.watch.differs = symbols.chain(foreign).copied().collect();
+        let differs: BTreeSet<Symbol> = symbols.chain(foreign).copied().collect();
+        self.oracle.watch.differs = differs;
         if !self.oracle.watch.differs.is_empty() {
             self.trace.count("the venue's account differs");
         }

@@ -8,6 +8,7 @@ use portcullis_wire::subjects::{BOOK, CLOSES, KILL, PROPOSAL, TRADE};
 use rust_decimal::Decimal;
 
 use crate::cast::Who;
+use crate::faults::FILLS_USUAL;
 use crate::planted::Bug;
 use crate::sure;
 use crate::world::{CHAOS_UNTIL, Event, MS, World};
@@ -32,7 +33,13 @@ impl World {
             let book = market.book(&mut self.random, venue_time);
             let (symbol, last) = (market.symbol(), market.listing.price(market.mid));
             let market = market.clone();
-            self.venue.trade(venue_time, &market, &mut self.random);
+            let fills = if self.now < CHAOS_UNTIL {
+                self.plan.fills
+            } else {
+                FILLS_USUAL
+            };
+            self.venue
+                .trade(venue_time, &market, &mut self.random, fills);
             if !self.seat(Who::MarketData).up {
                 continue;
             }

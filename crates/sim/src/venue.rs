@@ -39,6 +39,7 @@ pub enum Reply {
     Orders(Vec<VenueOrder>),
     Fills(Vec<Fill>),
     Positions(Vec<(Symbol, Exposure)>),
+    Cash(Usd),
 }
 
 /// What the venue's stream tells.
@@ -68,6 +69,8 @@ pub struct Venue {
     by_link: BTreeMap<OrderId, VenueOrderId>,
     pub fills: Vec<Fill>,
     positions: BTreeMap<Symbol, Exposure>,
+    /// What was paid and received for fills, and moved without one.
+    pub cash: Decimal,
     /// What the stream has to tell.
     pub pushed: Vec<Pushed>,
     /// How many placements were taken under each client order id.
@@ -134,6 +137,9 @@ impl Venue {
                 let held = self.positions().into_iter().collect();
                 Reply::Positions(held)
             }
+            ("/v5/account/wallet-balance", Method::Get) => {
+                Reply::Cash(sure(Usd::new(self.cash), "an amount"))
+            }
             ("/v5/execution/list", Method::Get) => {
                 let since = argument(&request.payload, "startTime")
                     .and_then(|text| text.parse::<u64>().ok())
@@ -196,6 +202,9 @@ impl Venue {
             order: None,
             venue_order: sure(VenueOrderId::new(&format!("f{}", self.numbers)), "an id"),
             symbol,
+            side: Side::Buy,
+            quantity: listing(symbol).quantity(20),
+            limit_price: Some(listing(symbol).price(listing(symbol).mid_ticks / 2)),
             state: VenueState::Open,
             filled: None,
             detail: Text::lossy(""),
@@ -240,8 +249,8 @@ impl Venue {
         Some(order)
     }
 
-    /// The market moves: what crosses fills, and what rests fills at times.
-    pub fn trade(&mut self, now: Timestamp, market: &Market, random: &mut Random) {
+    /// The market moves: what crosses fills, and what rests fills so many times in a thousand.
+    pub fn trade(&mut self, now: Timestamp, market: &Market, random: &mut Random, fills: u64) {
         let symbol = market.symbol();
         let open: Vec<VenueOrderId> = self
             .orders
@@ -257,7 +266,7 @@ impl Venue {
                 Side::Buy => order.price >= market.ask(),
                 Side::Sell => order.price <= market.bid(),
             };
-            if crossed || random.chance(120) {
+            if crossed || random.chance(fills) {
                 let left = order.steps - order.filled;
                 let part = random.between(1, left.unsigned_abs()) as i64;
                 let price = order.price;
@@ -415,6 +424,11 @@ impl Venue {
         let position = self.positions.entry(order.symbol).or_insert(Exposure::FLAT);
         *position = sure(order.side.applied(*position, quantity), "a position");
         let whole = order.filled == order.steps;
+        self.cash -= fee;
+        match fill.side {
+            Side::Buy => self.cash -= notional.get(),
+            Side::Sell => self.cash += notional.get(),
+        }
         self.fills.push(fill.clone());
         self.pushed.push(Pushed::Fill(fill));
         if whole {
@@ -450,6 +464,9 @@ impl Resting {
             order: Some(self.id),
             venue_order: self.venue_order,
             symbol: self.symbol,
+            side: self.side,
+            quantity: listing(self.symbol).quantity(self.steps),
+            limit_price: Some(listing(self.symbol).price(self.price)),
             state: self.state,
             filled: (self.filled > 0).then(|| listing(self.symbol).quantity(self.filled)),
             detail: Text::lossy(""),

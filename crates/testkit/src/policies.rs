@@ -1,6 +1,6 @@
 //! A risk policy whose limits are so wide that a test only sets those it is about.
 
-use portcullis_domain::{Bps, Instrument, Quantity, Symbol, Usd, Venue};
+use portcullis_domain::{Bps, Hash, Instrument, Quantity, Symbol, Usd, Venue};
 use portcullis_wire::messages::{
     BreakerPolicy, BreakersPolicy, InstrumentPolicy, RiskPolicy, StrategyPolicy,
 };
@@ -42,6 +42,7 @@ pub fn wide(instrument: Instrument) -> InstrumentPolicy {
 pub fn policy(instruments: Vec<InstrumentPolicy>) -> RiskPolicy {
     let most: Usd = of("1000000000");
     RiskPolicy {
+        hard_limits: Hash([0x4c; 32]),
         venues: vec![Venue::Bybit],
         book_age_ms_max: 1_000,
         clock_error_ms_max: 5_000,

@@ -9,10 +9,13 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "support/accounts.rs"]
+mod accounts;
 #[expect(dead_code, reason = "other tests look for the secrets in bundles")]
 #[path = "../src/bundle.rs"]
 mod bundle;
-#[expect(dead_code, reason = "the load goes on until the test ends")]
+#[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "support/load.rs"]
 mod load;
 #[expect(dead_code, reason = "other tests use the rest of it")]

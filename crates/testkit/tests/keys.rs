@@ -11,6 +11,7 @@
 #[expect(dead_code, reason = "other tests spoil bundles with the rest of it")]
 #[path = "../src/bundle.rs"]
 mod bundle;
+#[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "support/load.rs"]
 mod load;
 #[expect(dead_code, reason = "other tests use the rest of it")]

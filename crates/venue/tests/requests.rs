@@ -5,7 +5,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use portcullis_domain::{
     Hash, Order, OrderId, Price, Quantity, RiskProfile, Side, StrategyId, Symbol, TimeInForce,
-    Timestamp, Venue,
+    Timestamp, Venue, VenueOrderId,
 };
 use portcullis_venue::bybit::{
     self, Action, Authority, Method, Request, request_of, signed_text, text_to_sign,
@@ -80,6 +80,21 @@ fn every_action_has_its_one_spelling() {
             r#"{"category":"linear","symbol":"XRPUSDT"}"#,
         ),
         (
+            Action::CancelForeign {
+                symbol,
+                venue_order: VenueOrderId::new("5f0c1b2e-1111-4222-8333-0123456789ab").unwrap(),
+            },
+            post,
+            "/v5/order/cancel",
+            r#"{"category":"linear","symbol":"XRPUSDT","orderId":"5f0c1b2e-1111-4222-8333-0123456789ab"}"#,
+        ),
+        (
+            Action::CancelOnDisconnect { after_s: 10 },
+            post,
+            "/v5/order/disconnected-cancel-all",
+            r#"{"product":"DERIVATIVES","timeWindow":10}"#,
+        ),
+        (
             Action::QueryOrder {
                 symbol,
                 order: order.id,
@@ -114,6 +129,15 @@ fn every_action_has_its_one_spelling() {
             get,
             "/v5/account/wallet-balance",
             "accountType=UNIFIED",
+        ),
+        (
+            Action::QueryMovements {
+                since,
+                cursor: "17%3A2",
+            },
+            get,
+            "/v5/account/transaction-log",
+            "accountType=UNIFIED&currency=USDT&startTime=1790000000123&limit=50&cursor=17%3A2",
         ),
         (
             Action::StreamLogin {
@@ -171,6 +195,11 @@ fn only_orders_and_cancels_use_the_key_that_may_trade() {
         Action::Place(&order),
         Action::Cancel { symbol, order: id },
         Action::CancelAll { symbol },
+        Action::CancelForeign {
+            symbol,
+            venue_order: VenueOrderId::new("v-1").unwrap(),
+        },
+        Action::CancelOnDisconnect { after_s: 3 },
     ];
     let reading = [
         Action::QueryOrder { symbol, order: id },
@@ -181,6 +210,10 @@ fn only_orders_and_cancels_use_the_key_that_may_trade() {
             cursor: "",
         },
         Action::QueryWallet,
+        Action::QueryMovements {
+            since: Timestamp(0),
+            cursor: "",
+        },
         Action::StreamLogin { expires_ms: 1 },
     ];
     for action in trading {

@@ -8,6 +8,8 @@ use portcullis_domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::Text;
+
 /// How much of one instrument a strategy holds and has open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,6 +105,16 @@ pub struct OpenOrder {
     pub since: Timestamp,
 }
 
+/// Where nothing new is sent, as the venue's account contradicts ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VenueHalt {
+    /// In which instrument; `None` in all of them.
+    pub symbol: Option<Symbol>,
+    /// What both say.
+    pub evidence: Text,
+}
+
 /// Execution's own account of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,10 +129,14 @@ pub struct ExecutionStatus {
     pub policy: Hash,
     /// The UTC day it counts, in days since the epoch.
     pub day: u64,
-    /// The day's loss: realised, unrealised and fees; negative is a gain.
+    /// The day's loss: realised, unrealised, fees and funding; negative is a gain.
     pub loss: Usd,
-    /// The hard limit of that loss.
+    /// The loss since 24 hours ago (at most a quarter of an hour more), by the same reckoning.
+    pub loss_rolling: Usd,
+    /// The limit of both: the tightest that was in force today.
     pub loss_max: Usd,
+    /// SHA-256 of the limits that are compiled in.
+    pub hard_limits: Hash,
     /// What was won since the journal began: cash flow and positions at their worse marks; `None`
     /// while a position has no price.
     pub equity: Option<Usd>,
@@ -142,6 +158,13 @@ pub struct ExecutionStatus {
     pub orders_open: u64,
     /// How many orders are in doubt.
     pub orders_unknown: u64,
+    /// How many orders wait for more confirmations of the venue.
+    pub orders_unconfirmed: u64,
+    /// Where the venue's account contradicts ours, so that nothing new is sent there; at most 16.
+    pub halts: Vec<VenueHalt>,
+    /// How long after the kill the venue confirmed that no order is open, in milliseconds; `None`
+    /// while it did not, or while nothing was killed.
+    pub kill_confirmed_ms: Option<u64>,
     /// How many fills were booked since the journal began.
     pub fills: u64,
 }
@@ -151,4 +174,6 @@ impl ExecutionStatus {
     pub const AGE_MAX: Span = Span::from_secs(1);
     /// The most open orders that are listed.
     pub const ORDERS_LISTED_MAX: usize = 100;
+    /// The most halts that are listed.
+    pub const HALTS_LISTED_MAX: usize = 16;
 }

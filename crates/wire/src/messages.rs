@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 use portcullis_domain::{
     BreakerKey, BreakerState, Check, Fill, Hash, KillCause, KillState, Order, OrderId, OrderStatus,
     Posture, Price, PrincipalName, Quantity, Reason, Side, Span, StrategyId, Symbol, TimeInForce,
-    Timestamp, Usd, VenueOrderId,
+    Timestamp, Usd, Venue, VenueOrderId,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use crate::account::{
-    ExecutionStatus, OpenOrder, Position, StrategyExposure, StrategyLoss, Tally,
+    ExecutionStatus, OpenOrder, Position, StrategyExposure, StrategyLoss, Tally, VenueHalt,
 };
 pub use crate::permit::Permit;
 pub use crate::policy::{
@@ -106,6 +106,18 @@ pub enum SignAction {
         /// Which instrument.
         symbol: Symbol,
     },
+    /// Cancel one order by the venue's own id of it: an order that is not ours has no other.
+    CancelForeign {
+        /// What it trades.
+        symbol: Symbol,
+        /// The venue's id of it.
+        venue_order: VenueOrderId,
+    },
+    /// Have the venue itself cancel everything, once the private stream has been gone for so long.
+    CancelOnDisconnect {
+        /// For how long, in seconds.
+        after_s: u16,
+    },
     /// Read one order by its client order id.
     QueryOrder {
         /// What it trades.
@@ -132,6 +144,13 @@ pub enum SignAction {
     },
     /// Read the balance.
     QueryWallet,
+    /// Read what changed the balance since a moment.
+    QueryMovements {
+        /// The first moment, by the venue's clock.
+        since: Timestamp,
+        /// Where the last page ended, or empty.
+        cursor: Text,
+    },
     /// Log in to the private stream.
     StreamLogin {
         /// Until when the login is valid, in milliseconds since the epoch.
@@ -369,6 +388,33 @@ pub enum Notice {
         changed: u64,
         /// Fills that were not known before.
         fills: u64,
+    },
+    /// The venue's account contradicts execution's, so that nothing new is sent there; or no longer.
+    VenueHalt {
+        /// In which instrument; `None` in all of them.
+        symbol: Option<Symbol>,
+        /// Whether both agree again.
+        is_over: bool,
+        /// What both say.
+        evidence: Text,
+    },
+    /// After a kill the venue confirmed that no order is open.
+    KillConfirmed {
+        /// Which venue.
+        venue: Venue,
+        /// How many orders were open, under way or in doubt when the kill was acted on.
+        orders: u64,
+        /// How long after that the venue was asked and said so, in milliseconds.
+        after_ms: u64,
+    },
+    /// A UTC day began, with the equity that its loss is measured from.
+    DayBegan {
+        /// Days since the epoch.
+        day: u64,
+        /// That equity.
+        baseline: Usd,
+        /// SHA-256 over this day and all before it: the beginning of a day is written once.
+        chain: Hash,
     },
     /// Another service runs another risk policy than it did, or than it must.
     Policy {

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use portcullis_domain::{Bps, Instrument, Label, Quantity, Symbol, Usd, Venue};
+use portcullis_domain::{Bps, Hash, Instrument, Label, Quantity, Symbol, Usd, Venue};
 use serde::{Deserialize, Serialize};
 
 /// The oldest book that a policy may still count, in milliseconds.
@@ -38,6 +38,9 @@ const BREAKER_SECONDS_MAX: u64 = 86_400;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RiskPolicy {
+    /// SHA-256 of the limits that are compiled into execution: the binary that this policy is for, and
+    /// no other, starts with it.
+    pub hard_limits: Hash,
     /// The venues that may be traded on.
     pub venues: Vec<Venue>,
     /// The oldest book that still counts, in milliseconds.

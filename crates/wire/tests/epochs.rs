@@ -191,6 +191,11 @@ fn other_keys_change_neither_places_nor_memory() {
 
 fn status() -> ExecutionStatus {
     ExecutionStatus {
+        loss_rolling: "0".parse().unwrap(),
+        hard_limits: Hash([1; 32]),
+        orders_unconfirmed: 0,
+        halts: vec![],
+        kill_confirmed_ms: None,
         kill: KillState::Armed,
         may_trade: true,
         reason: None,

@@ -448,7 +448,15 @@ fn vectors() -> Vec<Vector> {
         policy: Hash([6; 32]),
         day: 20_717,
         loss: "-12.5".parse().unwrap(),
+        loss_rolling: "3.25".parse().unwrap(),
         loss_max: Usd::ZERO,
+        hard_limits: Hash([8; 32]),
+        orders_unconfirmed: 1,
+        halts: vec![portcullis_wire::messages::VenueHalt {
+            symbol: Some(symbol),
+            evidence: Text::new("x").unwrap(),
+        }],
+        kill_confirmed_ms: Some(400),
         exposures: vec![portcullis_wire::messages::StrategyExposure {
             strategy: StrategyId::new("sample").unwrap(),
             symbol,

@@ -7,8 +7,11 @@
 #![expect(clippy::float_arithmetic, reason = "measurements, no money")]
 
 mod audit_log;
+mod bare;
+mod execution;
 mod figure;
 mod path;
+mod recovery;
 mod risk;
 mod rotation;
 mod seal;
@@ -42,7 +45,16 @@ struct Arguments {
     json: bool,
 }
 
-const NAMES: [&str; 6] = ["seal", "rotation", "risk", "audit", "path", "memory"];
+const NAMES: [&str; 8] = [
+    "seal",
+    "rotation",
+    "risk",
+    "execution",
+    "recovery",
+    "audit",
+    "path",
+    "memory",
+];
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -61,6 +73,8 @@ fn main() -> Result<()> {
             "seal" => seal::run()?,
             "rotation" => rotation::run()?,
             "risk" => risk::run()?,
+            "execution" => execution::run()?,
+            "recovery" => recovery::run(&scratch)?,
             "audit" => audit_log::run(&scratch)?,
             "path" => path::run(&scratch, false)?,
             _ => path::run(&scratch, true)?,

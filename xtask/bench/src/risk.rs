@@ -220,6 +220,11 @@ fn status(symbol: Symbol, strategies: u64) -> Result<ExecutionStatus> {
         })
     });
     Ok(ExecutionStatus {
+        loss_rolling: Usd::ZERO,
+        hard_limits: Hash([1; 32]),
+        orders_unconfirmed: 0,
+        halts: Vec::new(),
+        kill_confirmed_ms: None,
         kill: KillState::Armed,
         may_trade: true,
         reason: None,

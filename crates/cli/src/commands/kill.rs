@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use portcullis_domain::Venue;
 use portcullis_wire::Text;
 use portcullis_wire::messages::Kill as Command;
 use portcullis_wire::subjects::KILL;
@@ -29,7 +30,8 @@ It works while brain, audit and market-data are down. It stays over restarts, an
 yet: to trade again in development, stop the stack and move its folder (.portcullis) away.
 
 EXIT CODES
-  0 all three latched, nothing open   8 some did not answer, or orders are still open
+  0 all three latched, and the venue confirmed that nothing is open
+  8 some did not answer, orders are still open, or the venue has not confirmed it
   7 nobody answered   1 it could not be sent";
 
 /// Stop everything: nothing new is sent, and what is open is cancelled
@@ -54,6 +56,8 @@ struct Answers {
     missing: Vec<&'static str>,
     /// How many orders are open or in doubt; `None` when execution does not say.
     open: Option<u64>,
+    /// How long after the kill the venue confirmed that nothing is open, in milliseconds.
+    confirmed_ms: Option<u64>,
 }
 
 /// Stops everything.
@@ -102,6 +106,7 @@ fn result(view: &View) -> Answers {
         latched: vec![],
         missing: vec![],
         open: None,
+        confirmed_ms: None,
     };
     for (role, state) in view.latches() {
         let latched = state.is_some_and(|state| !state.may_trade());
@@ -112,18 +117,18 @@ fn result(view: &View) -> Answers {
         }
         .push(role.name());
     }
-    result.open = view
-        .execution
-        .as_ref()
-        // What it said before it was latched is not what is open now.
-        .filter(|(_, status)| !status.kill.may_trade())
-        .map(|(_, status)| status.orders_open.max(status.orders_unknown));
+    // What it said before it was latched is not what is open now.
+    let execution = view.execution.as_ref();
+    if let Some((_, status)) = execution.filter(|(_, status)| !status.kill.may_trade()) {
+        result.open = Some(status.orders_open.max(status.orders_unknown));
+        result.confirmed_ms = status.kill_confirmed_ms;
+    }
     result
 }
 
 impl Answers {
     fn is_complete(&self) -> bool {
-        self.missing.is_empty() && self.open == Some(0)
+        self.missing.is_empty() && self.open == Some(0) && self.confirmed_ms.is_some()
     }
 
     fn end(&self) -> End {
@@ -152,6 +157,7 @@ fn report(result: &Answers, reason: &Text, output: &Output) {
             "latched": services,
             "complete": result.is_complete(),
             "orders_open": result.open,
+            "venues": [{ "venue": Venue::Bybit.to_string(), "confirmed_ms": result.confirmed_ms }],
         }),
     );
     for line in lines(result, output) {
@@ -169,13 +175,23 @@ fn lines(result: &Answers, output: &Output) -> Vec<String> {
     for name in &result.missing {
         first.push_str(&format!(", {name}: no answer"));
     }
-    let open = match result.open {
-        Some(0) => "no open orders; positions stay as they are".to_owned(),
-        Some(open) => {
+    let open = match (result.open, result.confirmed_ms) {
+        (Some(0), Some(ms)) => format!(
+            "{}: no open orders, confirmed by the venue after {ms} ms; positions stay as they are",
+            Venue::Bybit
+        ),
+        (Some(0), None) => {
+            let text = format!(
+                "{} has not confirmed yet that nothing is open",
+                Venue::Bybit
+            );
+            output.paint(Tone::Attention, &text)
+        }
+        (Some(open), _) => {
             let text = format!("{open} orders are still open or in doubt: portcullis orders");
             output.paint(Tone::Bad, &text)
         }
-        None => output.paint(Tone::Attention, "execution does not say what is open"),
+        (None, _) => output.paint(Tone::Attention, "execution does not say what is open"),
     };
     vec![first, open]
 }
@@ -190,6 +206,11 @@ mod tests {
 
     fn execution(kill: KillState, orders_open: u64) -> ExecutionStatus {
         ExecutionStatus {
+            loss_rolling: "0".parse().unwrap(),
+            hard_limits: Hash([1; 32]),
+            orders_unconfirmed: 0,
+            halts: vec![],
+            kill_confirmed_ms: None,
             kill,
             may_trade: false,
             reason: None,
@@ -245,6 +266,14 @@ mod tests {
             "two orders are still open"
         );
         view.execution(now(), execution(KillState::Triggered, 0));
+        assert_eq!(
+            result(&view).end(),
+            End::Partial,
+            "nothing open here is not yet nothing open there"
+        );
+        let mut proven = execution(KillState::Triggered, 0);
+        proven.kill_confirmed_ms = Some(412);
+        view.execution(now(), proven);
         assert_eq!(result(&view).end(), End::Done);
     }
 
@@ -255,6 +284,7 @@ mod tests {
             latched: vec!["risk-guard", "execution"],
             missing: vec!["signer"],
             open: Some(2),
+            confirmed_ms: None,
         };
         assert_eq!(
             lines(&part, &output),
@@ -267,7 +297,14 @@ mod tests {
             missing: vec![],
             latched: vec!["a", "b", "c"],
             open: Some(0),
+            confirmed_ms: Some(412),
         };
-        assert_eq!(lines(&whole, &output)[0], "■ STOPPED  3/3 latched");
+        assert_eq!(
+            lines(&whole, &output),
+            [
+                "■ STOPPED  3/3 latched",
+                "bybit: no open orders, confirmed by the venue after 412 ms; positions stay as they are"
+            ]
+        );
     }
 }

@@ -117,6 +117,14 @@ impl View {
                 head("position"),
                 positions_line(&status.positions)
             ));
+            for halt in &status.halts {
+                let text = super::halt_words(halt.symbol, false, &halt.evidence);
+                lines.push(format!(
+                    "{}{}",
+                    head("halted"),
+                    output.paint(Tone::Bad, &text)
+                ));
+            }
         } else {
             lines.push(format!("{}execution has not spoken yet", head("day")));
         }
@@ -218,7 +226,9 @@ impl View {
             "day": status.map(|status| json!({
                 "utc_day": status.day,
                 "loss": status.loss,
+                "loss_rolling": status.loss_rolling,
                 "loss_max": status.loss_max,
+                "hard_limits": status.hard_limits,
             })),
             "risk": self.risk_json(),
             "proposals": totals.proposals,
@@ -229,6 +239,9 @@ impl View {
             "violations": self.violations,
             "orders_open": status.map(|status| status.orders_open),
             "orders_unknown": status.map(|status| status.orders_unknown),
+            "orders_unconfirmed": status.map(|status| status.orders_unconfirmed),
+            "halts": status.map(|status| &status.halts),
+            "kill_confirmed_ms": status.and_then(|status| status.kill_confirmed_ms),
             "positions": status.map(|status| &status.positions),
             "audit": {
                 "entries": self.audit_entries(),
@@ -356,12 +369,27 @@ fn day_line(status: &ExecutionStatus, output: &Output) -> String {
     } else {
         ("loss", status.loss)
     };
-    let limit = money(status.loss_max);
-    let Some(percent) = percent(status.loss.get(), status.loss_max.get()) else {
-        return format!("{word} {} USD, hard limit {limit}", money(amount));
+    // The limit holds for any 24 hours as well; they are shown when they are nearer to it.
+    let rolling = status.loss_rolling;
+    let before = if rolling > status.loss.max(Usd::ZERO) {
+        format!(", loss of 24 h {}", money(rolling))
+    } else {
+        String::new()
     };
-    let bar = bar(percent, BAR_WIDTH, output);
-    format!("{word} {} USD, hard limit {limit}  {bar}", money(amount))
+    let nearest = if before.is_empty() {
+        status.loss
+    } else {
+        rolling
+    };
+    let text = format!(
+        "{word} {} USD{before}, hard limit {}",
+        money(amount),
+        money(status.loss_max)
+    );
+    let Some(percent) = percent(nearest.get(), status.loss_max.get()) else {
+        return text;
+    };
+    format!("{text}  {}", bar(percent, BAR_WIDTH, output))
 }
 
 fn positions_line(positions: &[Position]) -> String {

@@ -36,6 +36,11 @@ fn report(number: u8, status: OrderStatus, reason: Option<Reason>) -> ExecutionR
 
 pub fn execution_status(kill: KillState, loss: &str) -> ExecutionStatus {
     ExecutionStatus {
+        loss_rolling: "0".parse().unwrap(),
+        hard_limits: Hash([1; 32]),
+        orders_unconfirmed: 0,
+        halts: vec![],
+        kill_confirmed_ms: None,
         kill,
         may_trade: kill.may_trade(),
         reason: None,

@@ -34,7 +34,10 @@ impl Execution {
                 let state = State::Sent {
                     timestamp_ms: *timestamp_ms,
                 };
-                self.change(order, |entry| entry.state = state)
+                self.change(order, |entry| {
+                    entry.state = state;
+                    entry.begin_watch();
+                })
             }
             Record::InDoubt { order, at } => self.change(order, |entry| {
                 let stamped = match entry.state {
@@ -51,6 +54,7 @@ impl Execution {
                     ask_at: *at,
                     not_found_at: None,
                 });
+                entry.begin_watch();
             }),
             Record::Opened { order, venue_order } => self.change(order, |entry| {
                 entry.venue_order = Some(*venue_order);
@@ -67,14 +71,43 @@ impl Execution {
                 self.change(order, |entry| {
                     entry.closing = None;
                     entry.state = State::Ended(*status);
+                    if entry.needs_no_word() {
+                        entry.watch = None;
+                    }
                 })
             }
-            Record::DayBegan { day, baseline } => {
-                self.ledger.begin_day(*day, *baseline);
+            Record::DayBegan {
+                day,
+                baseline,
+                chain,
+            } => {
+                let expected = self.ledger.day.next_chain(*day, *baseline);
+                if *day <= self.ledger.day() || *chain != expected {
+                    return Err(Fault::Day(*day));
+                }
+                self.ledger.begin_day(*day, *baseline, *chain);
                 Ok(())
             }
+            Record::LimitSeen(limit) => {
+                self.ledger.day.tighten(*limit);
+                Ok(())
+            }
+            Record::Sampled { at, equity } => {
+                self.ledger.day.sample(*at, *equity);
+                Ok(())
+            }
+            Record::Moved(movement) => self.apply_moved(movement),
+            Record::CashBegan(base) => {
+                self.ledger.cash_base = Some(*base);
+                Ok(())
+            }
+            Record::Agreed { at } => {
+                self.apply_agreed(*at);
+                Ok(())
+            }
+            Record::Kept(kept) => self.restore(kept),
             Record::Equity { equity, strategies } => {
-                self.ledger.record_equity(*equity, strategies.as_deref());
+                self.ledger.record_equity(*equity, strategies);
                 Ok(())
             }
         }

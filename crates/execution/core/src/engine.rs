@@ -1,18 +1,22 @@
 //! The state machine itself.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use portcullis_domain::{Exposure, Hash, KillState, OrderId, Span, Timestamp, Usd};
+use portcullis_wire::Text;
 use portcullis_wire::agreement::Agreement;
 use portcullis_wire::messages::{
-    ExecutionStatus, Heartbeat, OpenOrder, StrategyExposure, StrategyLoss,
+    ExecutionStatus, Heartbeat, OpenOrder, StrategyExposure, StrategyLoss, VenueHalt,
 };
 use portcullis_wire::principal::Role;
 
-use crate::hard_limits::daily_loss_max;
+use crate::confirm::{Watch, Way};
+use crate::hard_limits::{self, daily_loss_max};
 use crate::input::{Effects, Input, Requests};
 use crate::ledger::Ledger;
 use crate::orders::{Entry, Orders, State};
+use crate::reconcile::{FreshFill, Halts, Theirs};
 use crate::record::Record;
 
 /// How far back fills are fetched beyond the last one known.
@@ -27,6 +31,22 @@ pub enum Fault {
     /// A record names an order that no earlier record accepted.
     #[error("the journal names order {0}, which it never accepted")]
     UnknownOrder(OrderId),
+    /// A day began twice, or before one that began already, or what it began with was changed.
+    #[error("the journal's beginning of day {0} does not follow from what is before it")]
+    Day(u64),
+    /// A snapshot has fills of an order that it does not have.
+    #[error("the journal's snapshot is not whole")]
+    Snapshot,
+}
+
+/// What becomes of an open order at the venue that is not ours, or was altered there. Nothing new is
+/// sent in its instrument either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForeignOrders {
+    /// It is reported.
+    Report,
+    /// It is reported and cancelled.
+    Cancel,
 }
 
 /// What configuration says; it can only tighten the hard limits.
@@ -38,6 +58,17 @@ pub struct Settings {
     pub daily_loss_max: Usd,
     /// The oldest book that still prices an order.
     pub book_age_max: Span,
+    /// What becomes of orders at the venue that are not ours.
+    pub foreign_orders: ForeignOrders,
+}
+
+/// A kill, until the venue has confirmed that nothing is open and afterwards.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Killing {
+    pub since: Timestamp,
+    /// How many orders were not over then.
+    pub orders: u64,
+    pub confirmed_after: Option<Span>,
 }
 
 /// Everything that execution knows.
@@ -47,11 +78,25 @@ pub struct Execution {
     pub(crate) kill: KillState,
     /// When it was last acted on.
     pub(crate) killed_at: Timestamp,
+    pub(crate) killing: Option<Killing>,
     /// Whether the process is about to end in order.
     pub(crate) stopping: bool,
     pub(crate) orders: Orders,
     pub(crate) ledger: Ledger,
+    /// Movements of the wallet that are booked, the oldest first.
+    pub(crate) movements: BTreeSet<(Timestamp, Text)>,
+    /// Where the venue's account contradicted ours when they were last compared.
+    pub(crate) halts: Halts,
+    /// Fills that the stream told since the last reconciliation was asked for: the account that it
+    /// brings may be older than they are.
+    pub(crate) fresh: Vec<FreshFill>,
+    /// When it was last put on record that both agree.
+    pub(crate) agreed_at: Option<Timestamp>,
+    /// The order of a snapshot whose fills come next.
+    pub(crate) restored: Option<OrderId>,
     pub(crate) heartbeat: Option<(Heartbeat, Timestamp)>,
+    /// Whether its last heartbeat is so old that everything is cancelled.
+    pub(crate) guard_is_silent: bool,
     pub(crate) agreement: Agreement,
     pub(crate) reconciled: bool,
     /// Whether the last account lacked an order that was open here.
@@ -78,10 +123,21 @@ impl Execution {
             settings,
             kill,
             killed_at: Timestamp(0),
+            killing: (!kill.may_trade()).then_some(Killing {
+                since: now,
+                orders: 0,
+                confirmed_after: None,
+            }),
             stopping: false,
             orders: Orders::default(),
             ledger: Ledger::default(),
+            movements: BTreeSet::new(),
+            halts: Halts::new(),
+            fresh: Vec::new(),
+            agreed_at: None,
+            restored: None,
             heartbeat: None,
+            guard_is_silent: false,
             agreement: Agreement::new(Role::Execution, settings.policy_hash),
             reconciled: false,
             missing: false,
@@ -126,6 +182,10 @@ impl Execution {
         for order in doubtful {
             self.with_doubt(&order, |doubt| doubt.ask_at = now);
         }
+        if let Some(killing) = &mut self.killing {
+            killing.orders = self.orders.live_count();
+        }
+        self.watch_anew(now);
         Ok(effects)
     }
 
@@ -138,6 +198,14 @@ impl Execution {
             .unwrap_or(self.started_at)
             .max(self.reconciled_at);
         known.minus(FILLS_OVERLAP)
+    }
+
+    /// From when on movements of the wallet must be fetched for a reconciliation, by the venue's
+    /// clock.
+    #[must_use]
+    pub fn movements_since(&self) -> Timestamp {
+        let agreed = self.agreed_at.unwrap_or(self.started_at);
+        agreed.minus(FILLS_OVERLAP)
     }
 
     /// Decides.
@@ -179,8 +247,8 @@ impl Execution {
             } => {
                 self.queried(out, order, asked_at, outcome, now)?;
             }
-            Input::Venue(update) => self.venue(out, &update, now)?,
-            Input::VenueFill(fill) => self.fill(out, fill)?,
+            Input::Venue(update) => self.venue(out, &update, Way::Stream, now)?,
+            Input::VenueFill(fill) => self.fresh_fill(out, fill)?,
             Input::StreamUp => {
                 self.streaming_since = Some(now);
                 self.reconciled = false;
@@ -196,8 +264,18 @@ impl Execution {
                 open,
                 fills,
                 positions,
+                cash,
+                movements,
             } => {
-                self.account(out, asked_at, &open, fills, &positions, now)?;
+                let theirs = Theirs {
+                    asked_at,
+                    open,
+                    fills,
+                    positions,
+                    cash,
+                    movements,
+                };
+                self.account(out, theirs, now)?;
             }
             Input::Stop => self.stop(out, now)?,
             Input::Tick => self.tick(out, now)?,
@@ -231,7 +309,9 @@ impl Execution {
             policy: self.settings.policy_hash,
             day: self.ledger.day(),
             loss: self.ledger.loss().map_err(|_| Fault::Overflow)?,
-            loss_max: daily_loss_max(self.settings.daily_loss_max),
+            loss_rolling: self.ledger.loss_rolling().map_err(|_| Fault::Overflow)?,
+            loss_max: self.loss_max(),
+            hard_limits: hard_limits::digest(),
             equity: self.ledger.equity(),
             drawdown: self.ledger.drawdown().map_err(|_| Fault::Overflow)?,
             losses: self.losses()?,
@@ -242,12 +322,56 @@ impl Execution {
             orders: listed.map(open_order).collect(),
             orders_open: self.orders.live_count(),
             orders_unknown: self.orders.doubtful_count(),
+            orders_unconfirmed: self.orders.watched_count(),
+            halts: self.halts_listed(),
+            kill_confirmed_ms: self
+                .killing
+                .and_then(|killing| killing.confirmed_after)
+                .map(Span::as_millis),
             fills: self.ledger.fills(),
         })
     }
 }
 
 impl Execution {
+    /// The loss limit in force: the compiled one, the policy's, or one that was in force earlier
+    /// today, whichever is the tightest.
+    pub(crate) fn loss_max(&self) -> Usd {
+        let configured = daily_loss_max(self.settings.daily_loss_max);
+        let seen = self.ledger.day.limit.unwrap_or(configured);
+        configured.min(seen)
+    }
+
+    /// The larger of the day's loss and that of the last 24 hours.
+    pub(crate) fn loss_in_force(&self) -> Result<Usd, portcullis_domain::AmountError> {
+        Ok(self.ledger.loss()?.max(self.ledger.loss_rolling()?))
+    }
+
+    /// After a restart nothing is known of confirmations any more: what is live is watched from now
+    /// on, what is over is as the reconciliation finds it.
+    fn watch_anew(&mut self, now: Timestamp) {
+        let watched = self.orders.watched().chain(self.orders.live());
+        let known: Vec<OrderId> = watched.map(|entry| entry.order.id).collect();
+        for id in known {
+            self.orders.update(&id, |entry| {
+                entry.watch = entry.is_live().then(|| Watch::new(now, entry.notional()));
+            });
+        }
+    }
+
+    fn halts_listed(&self) -> Vec<VenueHalt> {
+        let overdue = self.orders.overdue_symbols().map(|symbol| VenueHalt {
+            symbol: Some(symbol),
+            evidence: Text::lossy("an order was not confirmed in time"),
+        });
+        let halts = self.halts.iter().map(|(symbol, evidence)| VenueHalt {
+            symbol: *symbol,
+            evidence: evidence.clone(),
+        });
+        let listed = halts.chain(overdue);
+        listed.take(ExecutionStatus::HALTS_LISTED_MAX).collect()
+    }
+
     /// Rows that say something: without a row nothing is held or open, and the account must fit a
     /// frame however many strategies ever traded.
     fn exposures(&self) -> Vec<StrategyExposure> {

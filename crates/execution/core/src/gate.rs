@@ -4,8 +4,7 @@ use portcullis_domain::{Order, Posture, Reason, Timestamp};
 use portcullis_wire::messages::Heartbeat;
 
 use crate::engine::Execution;
-use crate::hard_limits::{ORDERS_OPEN_MAX, ORDERS_PER_SECOND_MAX};
-use crate::hard_limits::{daily_loss_max, order_notional_max};
+use crate::hard_limits::{ORDERS_OPEN_MAX, ORDERS_PER_SECOND_MAX, order_notional_max};
 
 impl Execution {
     /// Whether any order may leave.
@@ -41,8 +40,11 @@ impl Execution {
         if !self.ledger.is_priced(None, now, self.settings.book_age_max) {
             return Err(Reason::StaleMarketData);
         }
-        let loss = self.ledger.loss().map_err(|_| Reason::Overflow)?;
-        if loss >= daily_loss_max(self.settings.daily_loss_max) {
+        if self.halts.contains_key(&None) {
+            return Err(Reason::VenueDiffers);
+        }
+        let loss = self.loss_in_force().map_err(|_| Reason::Overflow)?;
+        if loss >= self.loss_max() {
             return Err(Reason::HardDailyLoss);
         }
         Ok(())
@@ -59,6 +61,12 @@ impl Execution {
             .is_priced(Some(order.symbol), now, self.settings.book_age_max)
         {
             return Err(Reason::StaleMarketData);
+        }
+        if self.halts.contains_key(&Some(order.symbol)) {
+            return Err(Reason::VenueDiffers);
+        }
+        if self.orders.overdue_in(order.symbol) > 0 {
+            return Err(Reason::Unconfirmed);
         }
         if self.orders.doubtful_in(order.symbol) > 0 {
             return Err(Reason::OrderInDoubt);

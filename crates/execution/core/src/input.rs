@@ -3,13 +3,14 @@
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    Book, Exposure, Fill, Hash, KillCause, Order, OrderId, Quantity, Reason, StrategyId, Symbol,
-    VenueOrderId,
+    Book, Exposure, Fill, Hash, KillCause, Order, OrderId, Price, Quantity, Reason, Side,
+    StrategyId, Symbol, Timestamp, Usd, VenueOrderId,
 };
 use portcullis_wire::messages::{
     ExecutionReport, Heartbeat, Notice, Permit, Receipt, Tally, Trade,
 };
 use portcullis_wire::{Text, Verified};
+use serde::{Deserialize, Serialize};
 
 use crate::Record;
 
@@ -46,12 +47,44 @@ pub struct VenueOrder {
     pub venue_order: VenueOrderId,
     /// What it trades.
     pub symbol: Symbol,
+    /// Which way, as the venue has it.
+    pub side: Side,
+    /// How much in all, as the venue has it: somebody may have changed it there.
+    pub quantity: Quantity,
+    /// The limit price, as the venue has it; `None` where it has none.
+    pub limit_price: Option<Price>,
     /// Where it stands.
     pub state: VenueState,
     /// How much of it filled.
     pub filled: Option<Quantity>,
     /// Why it ended, in the venue's words; may be empty.
     pub detail: Text,
+}
+
+/// A change of the wallet that no fill explains.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Movement {
+    /// The venue's id of it: the same movement always has the same one.
+    pub id: Text,
+    /// What kind it is.
+    pub kind: MovementKind,
+    /// The instrument it is about, where it is about one.
+    pub symbol: Option<Symbol>,
+    /// How much; above zero it adds to the wallet.
+    pub amount: Usd,
+    /// When, by the venue's clock.
+    pub at: Timestamp,
+}
+
+/// What kind of movement it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MovementKind {
+    /// Funding of a perpetual, paid or received: it is part of a day's loss.
+    Funding,
+    /// Money paid in or taken out: it is nobody's gain and nobody's loss.
+    Transfer,
 }
 
 /// How a request to place an order went.
@@ -144,7 +177,7 @@ pub enum Input {
         /// Which order.
         order: OrderId,
         /// When the query left.
-        asked_at: portcullis_domain::Timestamp,
+        asked_at: Timestamp,
         /// How.
         outcome: QueryOutcome,
     },
@@ -159,13 +192,20 @@ pub enum Input {
     /// The venue's whole account, taken after `asked_at`.
     Account {
         /// When the first of the queries left.
-        asked_at: portcullis_domain::Timestamp,
+        asked_at: Timestamp,
         /// All open orders.
         open: Vec<VenueOrder>,
         /// All fills since [`crate::Execution::fills_since`].
         fills: Vec<Fill>,
         /// All positions that are not flat; the same before and after the other queries.
         positions: Vec<(Symbol, Exposure)>,
+        /// The venue's cash: its wallet balance (paid in, plus realised profit, minus fees, plus
+        /// movements) less what the positions cost there, signed like them. However the venue reckons
+        /// cost, buying takes price times quantity from it and selling adds it. Taken in the same
+        /// window as the positions.
+        cash: Usd,
+        /// All movements since [`crate::Execution::movements_since`], the oldest first.
+        movements: Vec<Movement>,
     },
     /// The process is about to end: nothing new leaves, and what is open is cancelled.
     Stop,
@@ -204,6 +244,13 @@ pub enum Effect {
     CancelAll {
         /// Which instrument.
         symbol: Symbol,
+    },
+    /// Cancel one open order at the venue that is not ours.
+    CancelForeign {
+        /// What it trades.
+        symbol: Symbol,
+        /// The venue's id of it.
+        venue_order: VenueOrderId,
     },
     /// Ask the venue about an order.
     Query {

@@ -1,25 +1,30 @@
 //! Positions, cash and the day's loss, as running totals.
 //!
 //! Equity is cash flow plus positions at their marks: buying takes price times quantity from cash,
-//! selling adds it, fees are taken. Realised and unrealised results need no telling apart for a loss
+//! selling adds it, fees are taken, funding is taken or added. Deposits and withdrawals are no part of
+//! it: they move the venue's wallet, not what was won or lost. Realised and unrealised results need no telling apart for a loss
 //! limit: their sum is the change of equity, whatever the cost method (reference: any two cost
 //! methods give the same sum). The same goes for each strategy, with its own cash and its own
 //! positions; two that hold against one another are each marked against themselves, so that all
 //! strategies together have at most the equity of the whole.
 
 mod account;
+mod day;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    AmountError, Book, Exposure, Fill, Order, Price, Quantity, Side, Span, StrategyId, Symbol,
-    Timestamp, Usd,
+    AmountError, Book, Exposure, Fill, Hash, Order, Price, Quantity, Side, Span, StrategyId,
+    Symbol, Timestamp, Usd,
 };
 use portcullis_wire::messages::{Position, StrategyExposure, StrategyLoss};
 use rust_decimal::Decimal;
 
 use account::Account;
+use day::Day;
+
+use crate::snapshot::Kept;
 
 /// What is known of an instrument's price.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +50,10 @@ pub struct Ledger {
     holdings: BTreeMap<Symbol, Holding>,
     accounts: BTreeMap<StrategyId, Account>,
     cash: Usd,
-    day: u64,
-    baseline: Usd,
-    /// The highest equity on record since the day began.
-    peak: Usd,
+    pub(crate) day: Day,
+    /// The venue's cash before anything of this journal, deposits and withdrawals since included; `None`
+    /// until both accounts were compared for the first time.
+    pub(crate) cash_base: Option<Usd>,
     /// The last equity on record, for a day that begins without prices.
     equity_recorded: Usd,
     fills: u64,
@@ -73,10 +78,29 @@ impl Ledger {
         holding.position = position;
         holding.cost = cost;
         holding.last = Some(fill.price);
-        account.keep(fill.symbol, booked);
+        account.take(fill.symbol, booked);
         self.cash = cash;
         self.fills = self.fills.saturating_add(1);
         Ok(())
+    }
+
+    /// Books what the venue paid or took for holding positions.
+    pub fn fund(&mut self, amount: Usd) -> Result<(), AmountError> {
+        self.cash = self.cash.plus(amount)?;
+        Ok(())
+    }
+
+    /// Books a deposit, or below zero a withdrawal.
+    pub fn transfer(&mut self, amount: Usd) -> Result<(), AmountError> {
+        if let Some(base) = self.cash_base {
+            self.cash_base = Some(base.plus(amount)?);
+        }
+        Ok(())
+    }
+
+    /// Cash flow of all fills, fees and funding.
+    pub const fn cash(&self) -> Usd {
+        self.cash
     }
 
     /// Counts an order as open, at the limit price that it leaves with.
@@ -162,14 +186,22 @@ impl Ledger {
     /// The day's loss: above zero is a loss. Falls back to the last recorded equity while a
     /// position has no price.
     pub fn loss(&self) -> Result<Usd, AmountError> {
-        self.baseline
-            .minus(self.estimate().unwrap_or(self.equity_recorded))
+        self.day.loss(self.equity_known())
+    }
+
+    /// The loss of the last 24 hours, by the same reckoning.
+    pub fn loss_rolling(&self) -> Result<Usd, AmountError> {
+        self.day.loss_rolling(self.equity_known())
+    }
+
+    fn equity_known(&self) -> Usd {
+        self.estimate().unwrap_or(self.equity_recorded)
     }
 
     /// How far the equity, or else the last one on record, is below the highest of the day.
     pub fn drawdown(&self) -> Result<Usd, AmountError> {
         let equity = self.equity().unwrap_or(self.equity_recorded);
-        Ok(self.peak.minus(equity)?.max(Usd::ZERO))
+        Ok(self.day.peak.minus(equity)?.max(Usd::ZERO))
     }
 
     /// The day's loss of each strategy, as [`Ledger::loss`] but never by the price of a fill.
@@ -207,29 +239,17 @@ impl Ledger {
         self.equity_recorded
     }
 
-    pub fn begin_day(&mut self, day: u64, baseline: Usd) {
-        self.day = day;
-        self.baseline = baseline;
-        self.peak = baseline;
+    pub fn begin_day(&mut self, day: u64, baseline: Usd, chain: Hash) {
+        self.day.begin(day, baseline, chain);
         self.accounts.values_mut().for_each(Account::begin_day);
     }
 
-    /// Takes an equity on record, and those of the strategies; `None` where an earlier version wrote
-    /// it, which recorded none: then what the fills alone say has to do.
-    pub fn record_equity(&mut self, equity: Usd, strategies: Option<&[(StrategyId, Usd)]>) {
+    /// Takes an equity on record, and those of the strategies of which it changed.
+    pub fn record_equity(&mut self, equity: Usd, strategies: &[(StrategyId, Usd)]) {
         self.equity_recorded = equity;
-        self.peak = self.peak.max(equity);
-        if let Some(strategies) = strategies {
-            for (strategy, equity) in strategies {
-                self.accounts.entry(*strategy).or_default().record(*equity);
-            }
-            return;
-        }
-        for account in self.accounts.values_mut() {
-            let mark = |symbol, position| self.holdings.get(&symbol)?.mark(position);
-            if let Some(equity) = account.equity(mark) {
-                account.record(equity);
-            }
+        self.day.peak = self.day.peak.max(equity);
+        for (strategy, equity) in strategies {
+            self.accounts.entry(*strategy).or_default().record(*equity);
         }
     }
 
@@ -238,7 +258,7 @@ impl Ledger {
     }
 
     pub const fn day(&self) -> u64 {
-        self.day
+        self.day.number
     }
 
     pub const fn fills(&self) -> u64 {
@@ -251,6 +271,98 @@ impl Ledger {
             .iter()
             .map(|(symbol, holding)| (*symbol, holding.position))
             .filter(|(_, position)| *position != Exposure::FLAT)
+    }
+
+    /// Writes the whole of it down.
+    pub fn keep(
+        &self,
+        kept: &mut Vec<Kept>,
+        last_fill_at: Option<Timestamp>,
+        agreed_at: Option<Timestamp>,
+    ) {
+        kept.push(Kept::Ledger {
+            cash: self.cash,
+            fills: self.fills,
+            equity: self.equity_recorded,
+            cash_base: self.cash_base,
+            last_fill_at,
+            agreed_at,
+        });
+        kept.push(Kept::Day {
+            number: self.day.number,
+            baseline: self.day.baseline,
+            peak: self.day.peak,
+            limit: self.day.limit,
+            chain: self.day.chain,
+        });
+        let holdings = self.holdings.iter();
+        kept.extend(holdings.map(|(symbol, holding)| Kept::Holding {
+            symbol: *symbol,
+            position: holding.position,
+            cost: holding.cost,
+            last: holding.last,
+        }));
+        for (strategy, account) in &self.accounts {
+            account.keep(kept, *strategy);
+        }
+    }
+
+    /// Takes a part of what [`Ledger::keep`] wrote.
+    pub fn restore(&mut self, kept: &Kept) {
+        match kept {
+            Kept::Ledger {
+                cash,
+                fills,
+                equity,
+                cash_base,
+                ..
+            } => {
+                self.cash = *cash;
+                self.fills = *fills;
+                self.equity_recorded = *equity;
+                self.cash_base = *cash_base;
+            }
+            Kept::Day {
+                number,
+                baseline,
+                peak,
+                limit,
+                chain,
+            } => {
+                self.day.begin(*number, *baseline, *chain);
+                self.day.peak = *peak;
+                self.day.limit = *limit;
+            }
+            Kept::Holding {
+                symbol,
+                position,
+                cost,
+                last,
+            } => {
+                let holding = self.holdings.entry(*symbol).or_default();
+                holding.position = *position;
+                holding.cost = *cost;
+                holding.last = *last;
+            }
+            Kept::Strategy {
+                strategy,
+                cash,
+                recorded,
+                baseline,
+            } => {
+                let account = self.accounts.entry(*strategy).or_default();
+                account.restore(*cash, *recorded, *baseline);
+            }
+            Kept::Share {
+                strategy,
+                symbol,
+                position,
+            } => {
+                let account = self.accounts.entry(*strategy).or_default();
+                account.hold(*symbol, *position);
+            }
+            Kept::Order { .. } | Kept::Executions(_) | Kept::Movement { .. } => {}
+        }
     }
 
     /// For people to look at.

@@ -19,6 +19,7 @@
 extern crate alloc;
 
 mod apply;
+mod confirm;
 mod engine;
 mod gate;
 pub mod hard_limits;
@@ -28,10 +29,13 @@ mod lifecycle;
 mod orders;
 mod reconcile;
 mod record;
+mod snapshot;
 mod upkeep;
 
-pub use engine::{Execution, Fault, Settings};
+pub use engine::{Execution, Fault, ForeignOrders, Settings};
 pub use input::{
-    Effect, Effects, Input, PlaceOutcome, QueryOutcome, Requests, Ticket, VenueOrder, VenueState,
+    Effect, Effects, Input, Movement, MovementKind, PlaceOutcome, QueryOutcome, Requests, Ticket,
+    VenueOrder, VenueState,
 };
 pub use record::Record;
+pub use snapshot::{Kept, KeptState};

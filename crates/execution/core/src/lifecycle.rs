@@ -6,9 +6,11 @@ use portcullis_domain::{
 use portcullis_wire::messages::{ExecutionReport, Notice, Permit, Receipt};
 use portcullis_wire::{Text, Verified};
 
+use crate::confirm::Way;
 use crate::engine::{Execution, Fault};
 use crate::input::{Effect, Effects, PlaceOutcome, QueryOutcome, Ticket, VenueOrder, VenueState};
 use crate::orders::{Closing, Doubt, Entry, State};
+use crate::reconcile::altered;
 use crate::record::Record;
 
 impl Execution {
@@ -163,12 +165,16 @@ impl Execution {
         };
         // The stream may have been faster than the answer.
         if !matches!(entry.state, State::Sent { .. }) {
+            if matches!(outcome, PlaceOutcome::Acknowledged(_)) {
+                self.confirm(out, order, Way::Answer);
+            }
             return Ok(());
         }
         match outcome {
             PlaceOutcome::Acknowledged(venue_order) => {
                 self.emit(out, Record::Opened { order, venue_order })?;
                 self.report(out, order, None, "");
+                self.confirm(out, order, Way::Answer);
                 Ok(())
             }
             PlaceOutcome::Rejected(reason, detail) => self.end(
@@ -210,7 +216,7 @@ impl Execution {
         now: Timestamp,
     ) -> Result<(), Fault> {
         match outcome {
-            QueryOutcome::Found(update) => self.venue(out, &update, now),
+            QueryOutcome::Found(update) => self.venue(out, &update, Way::Query, now),
             QueryOutcome::Failed => Ok(()),
             QueryOutcome::NotFound => {
                 let Some(entry) = self.orders.get(&id) else {
@@ -267,6 +273,7 @@ impl Execution {
         &mut self,
         out: &mut Effects,
         update: &VenueOrder,
+        way: Way,
         now: Timestamp,
     ) -> Result<(), Fault> {
         let Some(id) = update.order else {
@@ -275,7 +282,18 @@ impl Execution {
         let Some(entry) = self.orders.get(&id) else {
             return Ok(());
         };
-        if !entry.is_live() {
+        let is_live = entry.is_live();
+        match altered(entry, update) {
+            None => self.confirm(out, id, way),
+            Some(evidence) => {
+                self.notice_alteration(out, &evidence, update.symbol);
+                self.reconcile_at = now;
+            }
+        }
+        let Some(entry) = self.orders.get(&id) else {
+            return Ok(());
+        };
+        if !is_live {
             return Ok(());
         }
         let opens = matches!(entry.state, State::Sent { .. } | State::InDoubt(_));

@@ -3,10 +3,12 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use portcullis_domain::{
-    Exposure, Hash, Order, OrderId, OrderStatus, Quantity, Symbol, Timestamp, VenueExecutionId,
-    VenueOrderId,
+    Exposure, Hash, Order, OrderId, OrderStatus, Quantity, Symbol, Timestamp, Usd,
+    VenueExecutionId, VenueOrderId,
 };
 
+use crate::confirm::{Confirmed, Watch};
+use crate::hard_limits::order_notional_max;
 use crate::input::{Ticket, VenueState};
 
 /// How many ended orders are remembered, for late fills and duplicates.
@@ -60,7 +62,11 @@ pub struct Entry {
     pub state: State,
     pub venue_order: Option<VenueOrderId>,
     pub filled: Exposure,
-    executions: BTreeSet<VenueExecutionId>,
+    pub executions: BTreeSet<VenueExecutionId>,
+    /// By which ways the venue said that it has it. Worth nothing after a restart.
+    pub confirmed: Confirmed,
+    /// The wait for more of that; `None` when it is over, or nothing left yet.
+    pub watch: Option<Watch>,
     /// The venue says it is over; the fills that make up this quantity may still be on their way.
     pub closing: Option<Closing>,
 }
@@ -88,6 +94,12 @@ impl Entry {
             venue_order: None,
             filled: Exposure::FLAT,
             executions: BTreeSet::new(),
+            confirmed: Confirmed {
+                answer: false,
+                stream: false,
+                query: false,
+            },
+            watch: None,
             closing: None,
         }
     }
@@ -114,6 +126,12 @@ impl Entry {
         }
     }
 
+    /// What it is worth at its limit price; what cannot be computed is worth the most.
+    pub fn notional(&self) -> Usd {
+        let notional = self.order.limit_price.notional(self.order.quantity);
+        notional.unwrap_or(order_notional_max())
+    }
+
     /// Whether this fill was booked before.
     pub fn has(&self, execution: &VenueExecutionId) -> bool {
         self.executions.contains(execution)
@@ -136,6 +154,9 @@ pub struct Orders {
     doubtful: BTreeSet<OrderId>,
     doubtful_by_symbol: BTreeMap<Symbol, u64>,
     closing: BTreeSet<OrderId>,
+    /// By when they want to be looked at.
+    watched: BTreeSet<(Timestamp, OrderId)>,
+    overdue_by_symbol: BTreeMap<Symbol, u64>,
     ended: VecDeque<OrderId>,
 }
 
@@ -171,8 +192,9 @@ impl Orders {
         self.entries.insert(*id, entry);
         if self.ended.len() > ENDED_MAX
             && let Some(oldest) = self.ended.pop_front()
+            && let Some(entry) = self.entries.remove(&oldest)
         {
-            self.entries.remove(&oldest);
+            self.index(&entry, false);
         }
         Some(result)
     }
@@ -188,6 +210,17 @@ impl Orders {
                 self.live.remove(&key)
             };
             count(&mut self.live_by_symbol, symbol, add);
+        }
+        if let Some(watch) = entry.watch {
+            let key = (watch.due, id);
+            if add {
+                self.watched.insert(key)
+            } else {
+                self.watched.remove(&key)
+            };
+            if watch.is_overdue() {
+                count(&mut self.overdue_by_symbol, symbol, add);
+            }
         }
         if entry.is_live() && entry.closing.is_some() {
             if add {
@@ -251,6 +284,43 @@ impl Orders {
 
     pub fn doubtful_in(&self, symbol: Symbol) -> u64 {
         self.doubtful_by_symbol.get(&symbol).copied().unwrap_or(0)
+    }
+
+    /// Orders that wait for confirmations.
+    pub fn watched_count(&self) -> u64 {
+        u64::try_from(self.watched.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Orders of an instrument that were not confirmed in time.
+    pub fn overdue_in(&self, symbol: Symbol) -> u64 {
+        self.overdue_by_symbol.get(&symbol).copied().unwrap_or(0)
+    }
+
+    /// Instruments with such orders.
+    pub fn overdue_symbols(&self) -> impl Iterator<Item = Symbol> {
+        self.overdue_by_symbol
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(symbol, _)| *symbol)
+    }
+
+    /// Those orders.
+    pub fn watched(&self) -> impl Iterator<Item = &Entry> {
+        self.watched
+            .iter()
+            .filter_map(|(_, id)| self.entries.get(id))
+    }
+
+    /// The first order that wants to be looked at by now.
+    pub fn watched_until(&self, now: Timestamp) -> Option<(OrderId, Watch)> {
+        let (due, id) = self.watched.first()?;
+        let watch = self.entries.get(id)?.watch?;
+        (*due <= now).then_some((*id, watch))
+    }
+
+    /// Orders that are over, in the order in which they ended; as many as are remembered.
+    pub fn ended(&self) -> impl Iterator<Item = &Entry> {
+        self.ended.iter().filter_map(|id| self.entries.get(id))
     }
 
     pub fn closing(&self) -> impl Iterator<Item = &Entry> {

@@ -3,9 +3,12 @@
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    Fill, Order, OrderId, OrderStatus, StrategyId, Timestamp, Usd, VenueOrderId,
+    Fill, Hash, Order, OrderId, OrderStatus, StrategyId, Timestamp, Usd, VenueOrderId,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::input::Movement;
+use crate::snapshot::Kept;
 
 /// One change of state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,21 +59,41 @@ pub enum Record {
         day: u64,
         /// The equity that the day's loss is measured from.
         baseline: Usd,
+        /// SHA-256 over this and every earlier beginning of a day: none is written twice, or left out.
+        chain: Hash,
+    },
+    /// A limit of the day's loss was in force: until the day is over no looser one is.
+    LimitSeen(Usd),
+    /// The equity at a moment, for the loss of the last 24 hours.
+    Sampled {
+        /// When.
+        at: Timestamp,
+        /// As in [`Record::Equity`].
+        equity: Usd,
+    },
+    /// The venue moved money without a fill.
+    Moved(Movement),
+    /// Both accounts were compared for the first time: the venue's cash before anything of this journal.
+    CashBegan(Usd),
+    /// Both accounts agreed; what the venue moved before need not be asked for again.
+    Agreed {
+        /// When the venue was asked.
+        at: Timestamp,
     },
     /// The equity a moment ago, kept so that a day that begins while the process is down has a
     /// baseline.
     Equity {
         /// Cash flow of all fills and fees, plus the positions at their marks.
         equity: Usd,
-        /// The same of each strategy of which it changed, at most [`Record::STRATEGIES_MAX`] of
-        /// them; `None` in journals of versions that recorded none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        strategies: Option<Vec<(StrategyId, Usd)>>,
+        /// The same of each strategy of which it changed, at most [`Record::STRATEGIES_MAX`] of them.
+        strategies: Vec<(StrategyId, Usd)>,
     },
+    /// A part of the state, in a journal that was begun anew.
+    Kept(Kept),
 }
 
 impl Record {
-    /// The most strategies in one [`Record::Equity`]: with them it stays below 512 bytes, as any
+    /// The most strategies in one [`Record::Equity`]: with them it stays below 1,024 bytes, as any
     /// other record; what is more takes another one.
     pub const STRATEGIES_MAX: usize = 8;
 }

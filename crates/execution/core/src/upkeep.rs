@@ -9,8 +9,8 @@ use portcullis_wire::messages::{Heartbeat, Notice};
 use portcullis_wire::principal::Role;
 use portcullis_wire::{Text, Verified};
 
-use crate::engine::{Execution, Fault};
-use crate::hard_limits::{SILENCE_MAX, daily_loss_max};
+use crate::engine::{Execution, Fault, Killing};
+use crate::hard_limits::SILENCE_MAX;
 use crate::input::{Effect, Effects};
 use crate::orders::State;
 use crate::record::Record;
@@ -24,7 +24,7 @@ const FILLS_LATE_AFTER: Span = Span::from_secs(2);
 /// How long to wait between two reconciliations while something is wrong.
 const RECONCILE_EVERY: Span = Span::from_secs(1);
 /// How long to wait between two reconciliations while all is well.
-pub(crate) const RECONCILE_ROUTINE: Span = Span::from_secs(60);
+pub(crate) const RECONCILE_ROUTINE: Span = Span::from_secs(30);
 /// How often the equity is put on record while it changes.
 const EQUITY_EVERY: Span = Span::from_secs(1);
 
@@ -59,6 +59,15 @@ impl Execution {
             return Ok(());
         }
         self.killed_at = now;
+        if self.kill.may_trade() || self.killing.is_none() {
+            self.killing = Some(Killing {
+                since: now,
+                orders: self.orders.live_count(),
+                confirmed_after: None,
+            });
+            // Nothing open is proven by the venue alone, and as soon as it can be.
+            self.reconcile_at = now;
+        }
         self.kill = KillState::Triggered;
         let state = self.kill;
         out.effects.push(Effect::Notice(Notice::KillSwitch {
@@ -104,11 +113,13 @@ impl Execution {
         if !self.kill.may_trade() {
             return;
         }
-        let limit = daily_loss_max(self.settings.daily_loss_max);
+        let limit = self.loss_max();
         // A loss that cannot be computed counts as one beyond the limit.
-        let loss = self.ledger.loss().unwrap_or(limit);
+        let loss = self.loss_in_force().unwrap_or(limit);
         if loss >= limit {
-            let detail = alloc::format!("day's loss {loss} reached the hard limit {limit}");
+            let day = self.ledger.loss().unwrap_or(limit);
+            let of = if day >= limit { "the day" } else { "24 hours" };
+            let detail = alloc::format!("loss of {of}, {loss}, reached the hard limit {limit}");
             out.effects
                 .push(Effect::Latch(KillCause::HardLoss, Text::lossy(&detail)));
         }
@@ -116,15 +127,14 @@ impl Execution {
 
     pub(crate) fn tick(&mut self, out: &mut Effects, now: Timestamp) -> Result<(), Fault> {
         self.roll_day(out, now)?;
+        self.note_limit(out)?;
         self.record_equity(out, now)?;
         self.expire(out, now)?;
         self.resolve_doubts(out, now);
+        self.watch(out, now);
         let heard_at = self.heartbeat.map_or(self.started_at, |(_, at)| at);
-        let silent = now.since(heard_at) > SILENCE_MAX;
-        let guard_stops = self.heartbeat.is_some_and(|(heartbeat, _)| {
-            !heartbeat.kill.may_trade() || heartbeat.posture == Posture::Emergency
-        });
-        let cancelling = !self.kill.may_trade() || self.stopping || silent || guard_stops;
+        self.guard_is_silent = now.since(heard_at) > SILENCE_MAX;
+        let cancelling = self.is_cancelling();
         if cancelling {
             self.cancel_all(out, now);
         }
@@ -140,8 +150,12 @@ impl Execution {
                 if doubt.not_found_at.is_some_and(|first| self.reconciled_at <= first))
         });
         // That everything is cancelled counts only once the venue says so.
-        let unconfirmed = cancelling && self.orders.live_count() > 0;
-        if late || awaited || self.missing || unconfirmed || !self.reconciled {
+        let unproven = self
+            .killing
+            .is_some_and(|killing| killing.confirmed_after.is_none());
+        let unconfirmed = unproven || (cancelling && self.orders.live_count() > 0);
+        let disagreed = !self.reconciled || !self.halts.is_empty();
+        if late || awaited || self.missing || unconfirmed || disagreed {
             self.reconcile_at = self
                 .reconcile_at
                 .min(self.reconcile_asked_at.plus(RECONCILE_EVERY));
@@ -149,7 +163,25 @@ impl Execution {
         if now >= self.reconcile_at {
             self.reconcile_asked_at = now;
             self.reconcile_at = now.plus(RECONCILE_ROUTINE);
+            self.fresh.clear();
             out.effects.push(Effect::Reconcile);
+        }
+        Ok(())
+    }
+
+    /// Whether everything that is open is being cancelled.
+    pub(crate) fn is_cancelling(&self) -> bool {
+        let guard_stops = self.heartbeat.is_some_and(|(heartbeat, _)| {
+            !heartbeat.kill.may_trade() || heartbeat.posture == Posture::Emergency
+        });
+        !self.kill.may_trade() || self.stopping || self.guard_is_silent || guard_stops
+    }
+
+    /// Puts the limit in force on record, so that a restart with a looser one loosens nothing today.
+    fn note_limit(&mut self, out: &mut Effects) -> Result<(), Fault> {
+        let limit = self.loss_max();
+        if self.ledger.day() != 0 && self.ledger.day.limit != Some(limit) {
+            self.emit(out, Record::LimitSeen(limit))?;
         }
         Ok(())
     }
@@ -167,13 +199,21 @@ impl Execution {
         }
         // The first day ever begins at nothing; every later one where the last one was recorded.
         let baseline = self.ledger.next_baseline();
+        let chain = self.ledger.day.next_chain(today, baseline);
         self.emit(
             out,
             Record::DayBegan {
                 day: today,
                 baseline,
+                chain,
             },
-        )
+        )?;
+        out.effects.push(Effect::Notice(Notice::DayBegan {
+            day: today,
+            baseline,
+            chain,
+        }));
+        Ok(())
     }
 
     pub(crate) fn record_equity(&mut self, out: &mut Effects, now: Timestamp) -> Result<(), Fault> {
@@ -184,6 +224,9 @@ impl Execution {
         let Some(equity) = self.ledger.equity() else {
             return Ok(());
         };
+        if self.ledger.day.wants_sample(now) {
+            self.emit(out, Record::Sampled { at: now, equity })?;
+        }
         let changed = self.ledger.equities_changed();
         if changed.is_empty() && equity == self.ledger.equity_recorded() {
             return Ok(());
@@ -192,7 +235,7 @@ impl Execution {
         loop {
             let part;
             (part, rest) = rest.split_at(rest.len().min(Record::STRATEGIES_MAX));
-            let strategies = Some(part.to_vec());
+            let strategies = part.to_vec();
             self.emit(out, Record::Equity { equity, strategies })?;
             if rest.is_empty() {
                 return Ok(());

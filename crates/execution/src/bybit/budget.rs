@@ -37,6 +37,8 @@ pub enum EndpointClass {
     Cancel,
     /// Cancelling everything of an instrument.
     CancelAll,
+    /// Setting what the venue does once the private stream is gone.
+    CancelOnDisconnect,
     /// Reading orders.
     Orders,
     /// Reading positions.
@@ -45,6 +47,8 @@ pub enum EndpointClass {
     Executions,
     /// Reading the balance.
     Wallet,
+    /// Reading what changed the balance.
+    Movements,
     /// Reading the venue's clock and other public matter.
     Public,
 }
@@ -55,10 +59,12 @@ impl EndpointClass {
         Self::Place,
         Self::Cancel,
         Self::CancelAll,
+        Self::CancelOnDisconnect,
         Self::Orders,
         Self::Positions,
         Self::Executions,
         Self::Wallet,
+        Self::Movements,
         Self::Public,
     ];
 
@@ -67,12 +73,14 @@ impl EndpointClass {
     pub const fn of(action: &Action<'_>) -> Option<Self> {
         Some(match action {
             Action::Place(_) => Self::Place,
-            Action::Cancel { .. } => Self::Cancel,
+            Action::Cancel { .. } | Action::CancelForeign { .. } => Self::Cancel,
             Action::CancelAll { .. } => Self::CancelAll,
+            Action::CancelOnDisconnect { .. } => Self::CancelOnDisconnect,
             Action::QueryOrder { .. } | Action::QueryOpenOrders { .. } => Self::Orders,
             Action::QueryPositions { .. } => Self::Positions,
             Action::QueryExecutions { .. } => Self::Executions,
             Action::QueryWallet => Self::Wallet,
+            Action::QueryMovements { .. } => Self::Movements,
             Action::StreamLogin { .. } => return None,
         })
     }
@@ -83,10 +91,12 @@ impl EndpointClass {
         match self {
             Self::Cancel | Self::CancelAll => true,
             Self::Place
+            | Self::CancelOnDisconnect
             | Self::Orders
             | Self::Positions
             | Self::Executions
             | Self::Wallet
+            | Self::Movements
             | Self::Public => false,
         }
     }
@@ -95,6 +105,8 @@ impl EndpointClass {
     const fn limit_documented(self) -> u32 {
         match self {
             Self::Place | Self::Cancel | Self::CancelAll => 10,
+            Self::CancelOnDisconnect => 5,
+            Self::Movements => 30,
             Self::Orders | Self::Positions | Self::Executions | Self::Wallet | Self::Public => 50,
         }
     }

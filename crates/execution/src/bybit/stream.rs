@@ -8,16 +8,22 @@
 //! The venue does not repeat what a client missed, so a loss is never hidden: after each `Connected`,
 //! and after each `Malformed`, the listener must reconcile. When it does not take the events as fast
 //! as they come, the connection is given up rather than one of them left out.
+//!
+//! Where the venue offers to cancel everything once the stream is gone, the stream subscribes the
+//! topic that makes it count for that. It does so apart from the others, and a refusal ends nothing:
+//! only few accounts have it.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use portcullis_runtime::{Backoff, venue_link};
+use portcullis_runtime::{Backoff, jitter, venue_link};
+use portcullis_venue::bybit::VenueError;
 use portcullis_venue::bybit::reply::{
     Execution, OrderInfo, PrivateMessage, StreamOperation, read_private,
 };
+use portcullis_venue::retry::{Kind, Pace};
 use portcullis_wire::Text;
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -39,6 +45,8 @@ const MALFORMED_MAX: u32 = 8;
 const PATH: &str = "/v5/private";
 /// What is listened to.
 const SUBSCRIBE: &str = r#"{"op":"subscribe","args":["order.linear","execution.linear"]}"#;
+/// What makes the venue cancel everything once the connection is gone.
+const WATCH: &str = r#"{"op":"subscribe","args":["dcp.future"]}"#;
 const PING: &str = r#"{"op":"ping"}"#;
 
 /// How the stream is kept.
@@ -52,12 +60,17 @@ pub struct StreamSettings {
     pub ping_interval: Duration,
     /// After so long without a word the connection is given up; longer than the interval of pings.
     pub silence_max: Duration,
-    /// The first wait before connecting again.
+    /// The first wait after a connection that worked, and after a login for which there was no
+    /// signature; it doubles while connections do not last.
     pub backoff_first: Duration,
-    /// The longest wait before connecting again.
+    /// The longest of these.
     pub backoff_longest: Duration,
+    /// The waits while the venue cannot be reached or lets nobody in.
+    pub pace: Pace,
     /// How many events may wait for the listener.
     pub capacity: usize,
+    /// Whether the connection asks to count for the venue's cancelling once it is gone.
+    pub watches: bool,
 }
 
 impl StreamSettings {
@@ -71,7 +84,9 @@ impl StreamSettings {
             silence_max: Duration::from_secs(30),
             backoff_first: Duration::from_millis(500),
             backoff_longest: Duration::from_secs(30),
+            pace: Pace::VENUE,
             capacity: 4_096,
+            watches: false,
         }
     }
 }
@@ -105,6 +120,9 @@ pub enum StreamEvent {
         /// Why, in words.
         detail: Text,
     },
+    /// Once this connection is gone for too long, the venue cancels everything; or it refused to, and
+    /// why.
+    Watched(Result<(), Text>),
     /// An order changed.
     Order(Box<OrderInfo>),
     /// Something was executed.
@@ -195,17 +213,27 @@ async fn keep<F, L>(
     L: Future<Output = Result<Login, String>>,
 {
     let mut backoff = Backoff::new(settings.backoff_first, settings.backoff_longest);
+    let mut failed = 0_u32;
     loop {
         let started = Instant::now();
+        let mut stage = Stage::LoggingIn;
         let lost = match open(settings, tls, login).await {
-            Ok(socket) => listen(settings, socket, events).await,
+            Ok(socket) => listen(settings, socket, &mut stage, events).await,
             Err(lost) => lost,
         };
+        let worked = matches!(stage, Stage::Watching | Stage::Listening);
         // A connection that lasted was a good one; one that keeps breaking at once is not retried
         // ever faster.
         if started.elapsed() > settings.silence_max {
             backoff.reset();
         }
+        let wait = if worked || matches!(lost, Lost::Signature(_)) {
+            failed = 0;
+            backoff.wait()
+        } else {
+            failed = failed.saturating_add(1);
+            wait_for_venue(settings.pace, failed)
+        };
         // Waits for room: this must not get lost.
         if events
             .send(StreamEvent::Disconnected {
@@ -216,8 +244,15 @@ async fn keep<F, L>(
         {
             return;
         }
-        tokio::time::sleep(backoff.wait()).await;
+        tokio::time::sleep(wait).await;
     }
+}
+
+/// How long to wait after the venue could not be reached, or let nobody in, so many times.
+fn wait_for_venue(pace: Pace, failed: u32) -> Duration {
+    let wait = pace.again(Kind::Login, VenueError::Network, failed, None, jitter());
+    let wait = wait.unwrap_or(pace.network_max);
+    Duration::from_micros(wait.0)
 }
 
 /// Connects and logs in.
@@ -246,7 +281,7 @@ where
         .map_err(Lost::Connect)?;
     let permission = timeout(settings.step_timeout, login())
         .await
-        .map_err(|_| Lost::TimedOut("the signature for the login"))?
+        .map_err(|_| Lost::Signature("it took too long".to_owned()))?
         .map_err(Lost::Signature)?;
     send(settings, &mut socket, login_text(&permission)).await?;
     Ok(socket)
@@ -272,6 +307,8 @@ async fn send(settings: &StreamSettings, socket: &mut Socket, text: String) -> R
 enum Stage {
     LoggingIn,
     Subscribing,
+    /// Events come already, and the venue has not said yet whether the connection counts.
+    Watching,
     Listening,
 }
 
@@ -279,9 +316,10 @@ enum Stage {
 async fn listen(
     settings: &StreamSettings,
     mut socket: Socket,
+    stage: &mut Stage,
     events: &mpsc::Sender<StreamEvent>,
 ) -> Lost {
-    match serve(settings, &mut socket, events).await {
+    match serve(settings, &mut socket, stage, events).await {
         Ok(never) => match never {},
         Err(lost) => {
             // The connection is given up either way; the venue hears of it when it still listens.
@@ -294,18 +332,18 @@ async fn listen(
 async fn serve(
     settings: &StreamSettings,
     socket: &mut Socket,
+    stage: &mut Stage,
     events: &mpsc::Sender<StreamEvent>,
 ) -> Result<std::convert::Infallible, Lost> {
-    let mut stage = Stage::LoggingIn;
     let mut stage_began = Instant::now();
     let mut heard_at = Instant::now();
     let mut malformed = 0_u32;
     let mut pings = tokio::time::interval(settings.ping_interval);
     pings.reset();
     loop {
-        let deadline = match stage {
+        let deadline = match *stage {
             Stage::LoggingIn | Stage::Subscribing => stage_began + settings.step_timeout,
-            Stage::Listening => heard_at + settings.silence_max,
+            Stage::Watching | Stage::Listening => heard_at + settings.silence_max,
         };
         let message = tokio::select! {
             message = socket.next() => message.ok_or(Lost::Closed)?.map_err(Lost::Receive)?,
@@ -314,10 +352,10 @@ async fn serve(
                 continue;
             }
             () = tokio::time::sleep_until(deadline) => {
-                return Err(match stage {
+                return Err(match *stage {
                     Stage::LoggingIn => Lost::TimedOut("the login"),
                     Stage::Subscribing => Lost::TimedOut("the subscription"),
-                    Stage::Listening => Lost::Silent(settings.silence_max),
+                    Stage::Watching | Stage::Listening => Lost::Silent(settings.silence_max),
                 });
             }
         };
@@ -329,9 +367,9 @@ async fn serve(
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
             Message::Close(_) => return Err(Lost::Closed),
         };
-        let before = stage;
+        let before = *stage;
         match read_private(bytes) {
-            Ok(message) => take(message, &mut stage, events)?,
+            Ok(message) => take(message, stage, settings.watches, events)?,
             Err(error) => {
                 malformed = malformed.saturating_add(1);
                 offer(
@@ -345,10 +383,12 @@ async fn serve(
                 }
             }
         }
-        if before != stage {
+        if before != *stage {
             stage_began = Instant::now();
-            if stage == Stage::Subscribing {
-                send(settings, socket, SUBSCRIBE.to_owned()).await?;
+            match *stage {
+                Stage::Subscribing => send(settings, socket, SUBSCRIBE.to_owned()).await?,
+                Stage::Watching => send(settings, socket, WATCH.to_owned()).await?,
+                Stage::LoggingIn | Stage::Listening => {}
             }
         }
     }
@@ -358,6 +398,7 @@ async fn serve(
 fn take(
     message: PrivateMessage,
     stage: &mut Stage,
+    watches: bool,
     events: &mpsc::Sender<StreamEvent>,
 ) -> Result<(), Lost> {
     match message {
@@ -372,8 +413,21 @@ fn take(
             }
             (StreamOperation::Subscribe, Stage::Subscribing) => {
                 granted("subscription", success, message.as_str())?;
-                *stage = Stage::Listening;
+                *stage = if watches {
+                    Stage::Watching
+                } else {
+                    Stage::Listening
+                };
                 offer(events, StreamEvent::Connected)
+            }
+            (StreamOperation::Subscribe, Stage::Watching) => {
+                *stage = Stage::Listening;
+                let watched = if success {
+                    Ok(())
+                } else {
+                    Err(Text::lossy(message.as_str()))
+                };
+                offer(events, StreamEvent::Watched(watched))
             }
             (
                 StreamOperation::Login
@@ -392,7 +446,9 @@ fn take(
             .into_iter()
             .try_for_each(|execution| offer(events, StreamEvent::Execution(Box::new(execution)))),
         // Nobody subscribed to these; positions and balances are read in a reconciliation.
-        PrivateMessage::Positions(_) | PrivateMessage::Wallets(_) => Ok(()),
+        PrivateMessage::Positions(_)
+        | PrivateMessage::Wallets(_)
+        | PrivateMessage::CancelOnDisconnect => Ok(()),
     }
 }
 

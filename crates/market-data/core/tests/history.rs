@@ -37,7 +37,7 @@ fn bars(about: &str, millis: u64, list: &str) -> Input {
     let reply = read::<Bars>(answer(&result, millis).as_bytes()).unwrap();
     Input::Minutes {
         symbol: symbol(),
-        answered_at: reply.time,
+        answered_at: reply.time.unwrap(),
         bars: reply.outcome.unwrap(),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 
+use super::movement::{Entry, Source};
 use super::position::Position;
 
 /// One account in USDT, cross margin, one-way mode.
@@ -11,7 +12,7 @@ use super::position::Position;
 pub(crate) struct Account {
     /// Balance the account was opened with, in USDT.
     pub starting_balance: Decimal,
-    /// Starting balance plus realised profit minus fees, in USDT.
+    /// Starting balance plus realised profit minus fees plus movements, in USDT.
     pub wallet: Decimal,
     pub positions: BTreeMap<String, Position>,
     /// Open orders, by their place among all orders.
@@ -24,6 +25,10 @@ pub(crate) struct Account {
     pub closed: Vec<u64>,
     /// Every fill ever, by its place among all fills.
     pub fills: Vec<u64>,
+    /// Everything that ever changed the wallet.
+    pub log: Vec<Entry>,
+    /// After how many seconds without a watching socket its orders are cancelled; `None` for never.
+    pub window_s: Option<u16>,
 }
 
 /// Sums over an account, all in USDT.
@@ -46,6 +51,8 @@ impl Account {
             orders: Vec::new(),
             closed: Vec::new(),
             fills: Vec::new(),
+            log: Vec::new(),
+            window_s: None,
         }
     }
 
@@ -74,6 +81,25 @@ impl Account {
             .values()
             .map(|position| position.realised)
             .sum()
+    }
+
+    /// Notes what changed the wallet, once it did.
+    pub(super) fn enter(&mut self, source: Source, change: Decimal) {
+        self.log.push(Entry {
+            number: self.log.len() as u64,
+            source,
+            change,
+            balance: self.wallet,
+        });
+    }
+
+    /// Transfers and funding together, in USDT.
+    pub(crate) fn moved(&self) -> Decimal {
+        let amounts = self.log.iter().map(|entry| match &entry.source {
+            Source::Movement(movement) => movement.amount,
+            Source::Fill(_) => Decimal::ZERO,
+        });
+        amounts.sum()
     }
 
     /// Fees paid, in USDT.

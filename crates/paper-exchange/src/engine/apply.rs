@@ -3,6 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::account::Account;
+use super::movement::Source;
 use super::order::{Fill, Order, Status};
 use super::{Effects, Engine, Event};
 
@@ -59,6 +60,18 @@ impl Engine {
                 self.release(&before, before.leaves());
                 self.bind(&after, after.leaves());
             }
+            Event::Moved { movement } => {
+                self.movement_seq = self.movement_seq.max(movement.seq);
+                if let Some(account) = self.accounts.get_mut(&movement.account) {
+                    account.wallet += movement.amount;
+                    account.enter(Source::Movement(movement.clone()), movement.amount);
+                }
+            }
+            Event::Protected { account, window_s } => {
+                if let Some(account) = self.accounts.get_mut(account) {
+                    account.window_s = Some(*window_s);
+                }
+            }
             Event::Leverage {
                 account,
                 symbol,
@@ -111,6 +124,7 @@ impl Engine {
             let realised = account.position_mut(&fill.symbol).fill(fill);
             account.wallet += realised - fill.fee;
             account.fills.push(fill.seq);
+            account.enter(Source::Fill(fill.seq), realised - fill.fee);
         }
         if done {
             self.note_closed(&order);

@@ -330,7 +330,10 @@ impl Engine {
             match notice {
                 Notice::Fill(fill) => filled |= fill.order_seq == seq,
                 Notice::Order(order) => told |= order.seq == seq,
-                Notice::Position { .. } | Notice::Trade(_) | Notice::Book { .. } => {}
+                Notice::Position { .. }
+                | Notice::Wallet { .. }
+                | Notice::Trade(_)
+                | Notice::Book { .. } => {}
             }
         }
         if filled

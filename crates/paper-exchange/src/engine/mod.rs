@@ -12,9 +12,11 @@ pub(crate) mod book;
 mod cancel;
 pub(crate) mod market;
 mod matching;
+pub(crate) mod movement;
 pub(crate) mod order;
 mod place;
 pub(crate) mod position;
+pub(crate) mod protection;
 pub(crate) mod refusal;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ use crate::instrument::Instrument;
 use account::Account;
 use book::BookUpdate;
 use market::{Market, Past};
+use movement::Movement;
 use order::{Ending, Fill, Order, PublicTrade, Side, Status};
 use refusal::Refusal;
 
@@ -81,6 +84,13 @@ pub(crate) enum Event {
         priority: u64,
         time_ms: TimeMs,
     },
+    Moved {
+        movement: Box<Movement>,
+    },
+    Protected {
+        account: String,
+        window_s: u16,
+    },
     Leverage {
         account: String,
         symbol: String,
@@ -99,6 +109,10 @@ pub(crate) enum Notice {
     Position {
         account: String,
         symbol: String,
+    },
+    /// Only the wallet changed.
+    Wallet {
+        account: String,
     },
     Trade(Box<PublicTrade>),
     Book {
@@ -126,6 +140,7 @@ pub(crate) struct Engine {
     order_seq: u64,
     priority: u64,
     fill_seq: u64,
+    movement_seq: u64,
     trade_seq: u64,
     cross_seq: u64,
 }
@@ -147,6 +162,7 @@ impl Engine {
             order_seq: 0,
             priority: 0,
             fill_seq: 0,
+            movement_seq: 0,
             trade_seq: 0,
             cross_seq: 0,
         }

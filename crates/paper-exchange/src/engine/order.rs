@@ -111,6 +111,8 @@ pub(crate) enum Ending {
     ByUser,
     /// A reduce-only order with nothing left to reduce.
     ByReduceOnly,
+    /// The account's last watching socket was gone for too long.
+    ByDisconnection,
     /// IOC or market: nobody on the other side within the price.
     NoImmediateQuantity,
     /// FOK: not enough on the other side within the price.
@@ -127,6 +129,7 @@ impl Ending {
         match self {
             Self::ByUser => "CancelByUser",
             Self::ByReduceOnly => "CancelByReduceOnly",
+            Self::ByDisconnection => "CancelByDCP",
             Self::None
             | Self::NoImmediateQuantity
             | Self::NoFullFill
@@ -139,7 +142,7 @@ impl Ending {
     pub(crate) fn reject_reason(self) -> &'static str {
         match self {
             Self::None => "EC_NoError",
-            Self::ByUser | Self::ByReduceOnly => "EC_PerCancelRequest",
+            Self::ByUser | Self::ByReduceOnly | Self::ByDisconnection => "EC_PerCancelRequest",
             Self::NoImmediateQuantity => "EC_NoImmediateQtyToFill",
             Self::NoFullFill => "EC_CancelForNoFullFill",
             Self::PostOnlyWouldTake => "EC_PostOnlyWillTakeLiquidity",

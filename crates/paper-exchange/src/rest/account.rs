@@ -46,7 +46,9 @@ pub(super) async fn answer(
                 "/v5/execution/list" => executions(engine, &name, account, &params, now),
                 "/v5/position/list" => positions(engine, account, &params),
                 "/v5/account/wallet-balance" => wallet(engine, account, &params),
-                "/v5/account/info" => Ok(info()),
+                "/v5/account/transaction-log" => transactions(engine, account, &params, now),
+                "/v5/account/info" => Ok(info(account)),
+                "/v5/account/query-dcp-info" => Ok(protection(account)),
                 "/v5/account/fee-rate" => fee_rates(engine, &params),
                 "/v5/user/query-api" => Ok(api_key(&key, uid)),
                 "/v5/asset/coin/query-info" => Ok(coins()),
@@ -287,13 +289,66 @@ fn wallet(engine: &Engine, account: &Account, params: &Params) -> Result<Value, 
     Ok(json!({ "list": [wallet] }))
 }
 
-fn info() -> Value {
+/// Everything that changed the wallet. Where a category is named, transfers are left out: they belong
+/// to none.
+fn transactions(
+    engine: &Engine,
+    account: &Account,
+    params: &Params,
+    now: TimeMs,
+) -> Result<Value, Refusal> {
+    if params
+        .text("accountType")?
+        .is_some_and(|kind| kind != "UNIFIED")
+    {
+        return Err(Refusal::Parameter("accountType must be UNIFIED"));
+    }
+    let categorised = params.text("category")?.is_some();
+    if categorised {
+        params.linear()?;
+    }
+    let limit = params.limit(20, 50)?;
+    let (start, end) = window(params, now)?;
+    let ours = params.text("currency")?.is_none_or(|coin| coin == COIN);
+    let kind = params.text("type")?;
+    let entries = account
+        .log
+        .iter()
+        .rev()
+        .filter(|_| ours)
+        .filter_map(|entry| Some((entry, render::transaction(engine, entry)?)))
+        .filter(|(_, shown)| kind.is_none_or(|kind| shown.kind == kind))
+        .filter(|(_, shown)| !categorised || shown.category == CATEGORY)
+        .filter(|(_, shown)| (start..=end).contains(&shown.time_ms));
+    let entries: Vec<_> = entries.collect();
+    let (list, cursor) = page(params, limit, entries.iter(), |(entry, _)| entry.number)?;
+    let list: Vec<&Value> = list.into_iter().map(|(_, shown)| &shown.value).collect();
+    Ok(json!({ "list": list, "nextPageCursor": cursor }))
+}
+
+/// What happens when the account's sockets are gone.
+fn protection(account: &Account) -> Value {
+    let infos: Vec<Value> = account
+        .window_s
+        .iter()
+        .map(|window_s| {
+            json!({
+                "product": "DERIVATIVES",
+                "dcpStatus": "ON",
+                "timeWindow": window_s.to_string(),
+            })
+        })
+        .collect();
+    json!({ "dcpInfos": infos })
+}
+
+fn info(account: &Account) -> Value {
     json!({
         "marginMode": "REGULAR_MARGIN",
         "updatedTime": "1697078946000",
         "unifiedMarginStatus": 5,
-        "dcpStatus": "OFF",
-        "timeWindow": 0,
+        "dcpStatus": if account.window_s.is_some() { "ON" } else { "OFF" },
+        "timeWindow": account.window_s.unwrap_or(0),
         "smpGroup": 0,
         "isMasterTrader": false,
         "spotHedgingStatus": "OFF",

@@ -84,7 +84,7 @@ const fn order(path: &'static str) -> Endpoint {
     }
 }
 
-static ENDPOINTS: [Endpoint; 21] = [
+static ENDPOINTS: [Endpoint; 24] = [
     public("/v5/market/time"),
     public("/v5/market/instruments-info"),
     public("/v5/market/orderbook"),
@@ -95,13 +95,16 @@ static ENDPOINTS: [Endpoint; 21] = [
     order("/v5/order/cancel"),
     order("/v5/order/amend"),
     order("/v5/order/cancel-all"),
+    order("/v5/order/disconnected-cancel-all"),
     order("/v5/position/set-leverage"),
     query("/v5/order/realtime"),
     query("/v5/order/history"),
     query("/v5/execution/list"),
     query("/v5/position/list"),
     query("/v5/account/wallet-balance"),
+    query("/v5/account/transaction-log"),
     query("/v5/account/info"),
+    query("/v5/account/query-dcp-info"),
     query("/v5/account/fee-rate"),
     query("/v5/user/query-api"),
     query("/v5/asset/coin/query-info"),

@@ -41,6 +41,7 @@ pub(super) async fn answer(
             "/v5/order/cancel" => cancel(state, &account, &params),
             "/v5/order/amend" => amend(state, &account, &params),
             "/v5/order/cancel-all" => cancel_all(state, &account, &params),
+            "/v5/order/disconnected-cancel-all" => protect(state, &account, &params),
             _ => set_leverage(state, &account, &params),
         })
         .await
@@ -203,6 +204,21 @@ fn cancel_all(state: &mut State, account: &str, params: &Params) -> Result<Value
         .map(|(order_id, link_id)| json!({ "orderId": order_id, "orderLinkId": link_id }))
         .collect();
     Ok(json!({ "list": list, "success": "1" }))
+}
+
+/// Cancels an account's orders once its last private socket with the topic `dcp.future` is gone for
+/// so long.
+fn protect(state: &mut State, account: &str, params: &Params) -> Result<Value, Refusal> {
+    if params.text("product")? != Some("DERIVATIVES") {
+        return Err(Refusal::NotSimulated("products other than DERIVATIVES"));
+    }
+    let window_s = params
+        .integer("timeWindow")?
+        .ok_or(Refusal::Parameter("timeWindow"))?;
+    state
+        .engine
+        .protect(account, window_s, &mut state.effects)?;
+    Ok(json!({}))
 }
 
 fn set_leverage(state: &mut State, account: &str, params: &Params) -> Result<Value, Refusal> {

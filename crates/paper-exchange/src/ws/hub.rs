@@ -124,11 +124,16 @@ impl Hub {
         }
     }
 
-    /// Whether a private socket has logged in.
-    pub(crate) fn is_authenticated(&self, client: u64) -> bool {
-        self.clients
-            .get(&client)
-            .is_some_and(|client| client.account.is_some())
+    /// Who a private socket has logged in as.
+    pub(crate) fn account_of(&self, client: u64) -> Option<&str> {
+        self.clients.get(&client)?.account.as_deref()
+    }
+
+    /// Whether a socket of an account watches for its loss.
+    pub(crate) fn watches(&self, account: &str) -> bool {
+        self.clients.values().any(|client| {
+            client.account.as_deref() == Some(account) && client.topics.contains(&Topic::Protection)
+        })
     }
 
     /// Sends a reply to one socket, in its place among the stream's messages.

@@ -29,6 +29,7 @@ impl Hub {
         faults: &SharedFaults,
     ) {
         let mut positions: BTreeSet<(&str, &str)> = BTreeSet::new();
+        let mut accounts: BTreeSet<&str> = BTreeSet::new();
         let mut trades: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for notice in notices {
             match notice {
@@ -55,6 +56,9 @@ impl Hub {
                 Notice::Position { account, symbol } => {
                     positions.insert((account, symbol));
                 }
+                Notice::Wallet { account } => {
+                    accounts.insert(account);
+                }
                 Notice::Trade(trade) => {
                     trades
                         .entry(&trade.symbol)
@@ -70,7 +74,6 @@ impl Hub {
                 }
             }
         }
-        let mut accounts: BTreeSet<&str> = BTreeSet::new();
         for (account, symbol) in positions {
             let Some(held) = engine.account(account) else {
                 continue;

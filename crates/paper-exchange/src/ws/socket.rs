@@ -256,12 +256,17 @@ impl Session<'_> {
             .app
             .exchange
             .run(move |state| {
-                if private && !state.hub.is_authenticated(id) {
+                if private && state.hub.account_of(id).is_none() {
                     state.hub.reply(id, unauthorised);
                 } else if !subscribe {
                     state.hub.unsubscribe(id, &topics);
                     state.hub.reply(id, accepted);
                 } else if state.hub.subscribe(id, &topics) {
+                    if topics.contains(&Topic::Protection)
+                        && let Some(account) = state.hub.account_of(id)
+                    {
+                        state.watch.begin(account);
+                    }
                     state.hub.reply(id, accepted);
                     let now = state.clock.now_ms();
                     state.hub.snapshots(&state.engine, now, id, &topics);

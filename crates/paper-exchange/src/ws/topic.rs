@@ -8,9 +8,16 @@ pub(crate) const DEPTHS: [usize; 4] = [1, 50, 200, 500];
 /// One stream.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Topic {
-    Book { depth: usize, symbol: String },
-    Trades { symbol: String },
-    Ticker { symbol: String },
+    Book {
+        depth: usize,
+        symbol: String,
+    },
+    Trades {
+        symbol: String,
+    },
+    Ticker {
+        symbol: String,
+    },
     Order,
     OrderLinear,
     Execution,
@@ -18,6 +25,8 @@ pub(crate) enum Topic {
     Position,
     PositionLinear,
     Wallet,
+    /// Says nothing: whoever subscribes to it wants the account's orders cancelled once it is gone.
+    Protection,
 }
 
 impl Topic {
@@ -54,6 +63,7 @@ impl Topic {
             "position" => Self::Position,
             "position.linear" => Self::PositionLinear,
             "wallet" => Self::Wallet,
+            "dcp.future" => Self::Protection,
             _ => return None,
         })
     }
@@ -70,7 +80,8 @@ impl Topic {
             | Self::ExecutionLinear
             | Self::Position
             | Self::PositionLinear
-            | Self::Wallet => None,
+            | Self::Wallet
+            | Self::Protection => None,
         }
     }
 
@@ -87,6 +98,7 @@ impl Topic {
             Self::Position => "position".to_owned(),
             Self::PositionLinear => "position.linear".to_owned(),
             Self::Wallet => "wallet".to_owned(),
+            Self::Protection => "dcp.future".to_owned(),
         }
     }
 }
@@ -113,6 +125,7 @@ mod tests {
             "execution",
             "position.linear",
             "wallet",
+            "dcp.future",
         ] {
             assert_eq!(
                 Topic::private(text).map(|topic| topic.text()).as_deref(),

@@ -177,6 +177,9 @@ value = sum(Decimal(fill["execPrice"]) * Decimal(fill["execQty"]) for fill in li
 equal(fees, value * Decimal("0.00055"), "taker fees")
 wallet = session.get_wallet_balance(accountType="UNIFIED", coin="USDT")["result"]["list"][0]
 equal(Decimal(wallet["coin"][0]["walletBalance"]), before - fees, "wallet after the fee")
+entries = session.get_transaction_log(accountType="UNIFIED", currency="USDT")["result"]["list"]
+equal({entry["type"] for entry in entries}, {"TRADE"}, "types in the transaction log")
+equal(sum(Decimal(entry["change"]) for entry in entries), -fees, "changes in the transaction log")
 position = session.get_positions(category="linear", symbol=symbol)["result"]["list"][0]
 equal(position["side"], "Buy", "position side")
 equal(Decimal(position["size"]), quantity, "position size")

@@ -1,7 +1,7 @@
 //! What came of what was permitted, as the circuit breakers hear of it.
 //!
 //! One outcome an event and breaker: an order's end for the trade breaker, its first confirmation for
-//! the confirmation breaker, and so on. What risk-guard itself refused, or an operator cancelled, is
+//! the confirmation breaker and the end of execution's watch for more of them, and so on. What risk-guard itself refused, or an operator cancelled, is
 //! no outcome of anything.
 
 use portcullis_domain::{
@@ -57,6 +57,13 @@ impl RiskGuard {
         report: &ExecutionReport,
         flight: Option<&Flight>,
     ) {
+        if report.reason == Some(Reason::Unconfirmed) {
+            // The venue has it, but execution's watch ran out before it said so often enough.
+            let key = BreakerKey::confirmation(venue_of(flight), report.strategy);
+            let generation = flight.map(|flight| flight.generation);
+            self.breakers.outcome(key, false, at, now, generation);
+            return;
+        }
         let confirmed = match report.status {
             OrderStatus::Open | OrderStatus::Filled | OrderStatus::Rejected => true,
             OrderStatus::Cancelled => report.venue_order.is_some(),
@@ -73,8 +80,7 @@ impl RiskGuard {
         if !is_news || (flight.is_none() && confirmed) {
             return;
         }
-        let venue = flight.map_or(Venue::Bybit, |flight| flight.venue);
-        let key = BreakerKey::confirmation(venue, report.strategy);
+        let key = BreakerKey::confirmation(venue_of(flight), report.strategy);
         let generation = flight.map(|flight| flight.generation);
         self.breakers.outcome(key, confirmed, at, now, generation);
     }
@@ -281,4 +287,9 @@ const fn is_own_failure(reason: Reason) -> bool {
             | Reason::BytesDiffer
             | Reason::OrderSeal
     )
+}
+
+/// Where an order went; there is only one venue yet.
+fn venue_of(flight: Option<&Flight>) -> Venue {
+    flight.map_or(Venue::Bybit, |flight| flight.venue)
 }

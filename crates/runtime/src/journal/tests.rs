@@ -75,6 +75,57 @@ fn the_file_grows_in_steps_and_records_survive_each() {
 }
 
 #[test]
+fn a_journal_that_is_begun_anew_holds_what_it_began_with_and_what_came_after() {
+    let (_folder, path) = folder();
+    let (journal, _) = Journal::open(&path).unwrap();
+    journal.append(all(300)).wait().unwrap();
+    let large = vec![vec![3; RECORD_LENGTH_MAX]; 100];
+    let before = journal.append(vec![record(300)]);
+    let replaced = journal.replace(large.clone());
+    let after: Vec<_> = (0..5)
+        .map(|number| journal.append(vec![record(number)]))
+        .collect();
+    before.wait().unwrap();
+    replaced.wait().unwrap();
+    assert!(!writer::aside(&path).exists());
+    for durable in after {
+        durable.wait().unwrap();
+    }
+    assert!(
+        matches!(Journal::open(&path).unwrap_err(), JournalError::InUse(_)),
+        "the new file has one writer too"
+    );
+    drop(journal);
+    let mut expected = large;
+    expected.extend(all(5));
+    assert_eq!(Journal::open(&path).unwrap().1, expected);
+}
+
+#[test]
+fn a_new_journal_that_was_not_finished_is_dropped_and_the_old_one_stays() {
+    let (_folder, path) = folder();
+    written(&path, 3);
+    fs::write(writer::aside(&path), b"half of it").unwrap();
+    assert_eq!(Journal::open(&path).unwrap().1, all(3));
+    assert!(!writer::aside(&path).exists());
+}
+
+#[test]
+fn a_new_journal_that_cannot_be_made_stops_the_journal_and_loses_nothing() {
+    let (_folder, path) = folder();
+    let (journal, _) = Journal::open(&path).unwrap();
+    journal.append(all(3)).wait().unwrap();
+    // Its place is taken.
+    fs::create_dir(writer::aside(&path)).unwrap();
+    let error = journal.replace(all(1)).wait().unwrap_err();
+    assert!(matches!(error, JournalError::Write { .. }), "{error:?}");
+    assert!(journal.append(all(1)).wait().is_err());
+    drop(journal);
+    fs::remove_dir(writer::aside(&path)).unwrap();
+    assert_eq!(Journal::open(&path).unwrap().1, all(3));
+}
+
+#[test]
 fn a_torn_last_record_is_cut_off_wherever_it_was_torn() {
     let (_folder, path) = folder();
     let end = written(&path, 3);

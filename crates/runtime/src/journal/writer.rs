@@ -1,9 +1,9 @@
 //! The thread that writes a journal.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::scan::{GROUP_LENGTH_MAX, PREFIX_LENGTH, prefix};
 use super::{JournalError, QUEUE_LENGTH_MAX, RECORD_LENGTH_MAX};
+use crate::file;
 
 /// By how much the file grows.
 const STEP: u64 = 4 << 20;
@@ -22,6 +23,8 @@ type Waiter = oneshot::Sender<Result<(), JournalError>>;
 
 enum Item {
     Record(Vec<u8>),
+    /// A new journal, in place of everything before.
+    Journal(Vec<Vec<u8>>),
     /// Everything before it is waited for.
     Waiter(Waiter),
 }
@@ -99,6 +102,31 @@ impl Queue {
         Ok(())
     }
 
+    /// Takes a whole new journal, or nothing.
+    pub(super) fn replace(
+        &self,
+        records: Vec<Vec<u8>>,
+        waiter: Waiter,
+    ) -> Result<(), JournalError> {
+        let fits = |record: &&Vec<u8>| !record.is_empty() && record.len() <= RECORD_LENGTH_MAX;
+        if let Some(record) = records.iter().find(|record| !fits(record)) {
+            return Err(JournalError::Length(record.len()));
+        }
+        let mut waiting = self.lock();
+        if let Some(error) = &waiting.failed {
+            return Err(error.clone());
+        }
+        if waiting.closed {
+            return Err(JournalError::Closed);
+        }
+        waiting.items.push_back(Item::Journal(records));
+        waiting.items.push_back(Item::Waiter(waiter));
+        waiting.waiters = waiting.waiters.saturating_add(1);
+        drop(waiting);
+        self.wake.notify_one();
+        Ok(())
+    }
+
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.wake.notify_one();
@@ -108,9 +136,9 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next group: bytes for `buffer` and who waits for them. `None` when all is written and
-    /// the journal is closed.
-    fn next_group(&self, buffer: &mut Vec<u8>) -> Option<Vec<Waiter>> {
+    /// The next group: bytes for `buffer` and who waits for them, perhaps a new journal to be begun
+    /// before. `None` when all is written and the journal is closed.
+    fn next_group(&self, buffer: &mut Vec<u8>) -> Option<Group> {
         let mut waiting = self.lock();
         while waiting.waiters == 0 && !waiting.closed && waiting.bytes <= QUEUE_LENGTH_MAX / 2 {
             waiting = self
@@ -120,6 +148,7 @@ impl Queue {
         }
         buffer.clear();
         let mut waiters = Vec::new();
+        let mut journal = None;
         while let Some(item) = waiting.items.pop_front() {
             match item {
                 Item::Record(record) => {
@@ -128,12 +157,15 @@ impl Queue {
                         waiting.items.push_front(Item::Record(record));
                         break;
                     }
-                    // No record is longer than RECORD_LENGTH_MAX.
-                    let head = prefix(u32::try_from(record.len()).unwrap_or(u32::MAX), &record);
-                    buffer.extend_from_slice(&head);
-                    buffer.extend_from_slice(&record);
+                    push(buffer, &record);
                     waiting.bytes = waiting.bytes.saturating_sub(length);
                 }
+                // What comes before belongs to the old journal.
+                Item::Journal(records) if !buffer.is_empty() => {
+                    waiting.items.push_front(Item::Journal(records));
+                    break;
+                }
+                Item::Journal(records) => journal = Some(records),
                 Item::Waiter(waiter) => {
                     waiting.waiters = waiting.waiters.saturating_sub(1);
                     waiters.push(waiter);
@@ -141,7 +173,7 @@ impl Queue {
             }
         }
         let finished = waiting.closed && buffer.is_empty() && waiters.is_empty();
-        (!finished).then_some(waiters)
+        (!finished).then_some(Group { journal, waiters })
     }
 
     /// From now on every append fails with this error.
@@ -166,7 +198,16 @@ impl Queue {
     }
 }
 
+/// What is written with one sync.
+struct Group {
+    /// A new journal that comes before it.
+    journal: Option<Vec<Vec<u8>>>,
+    /// Who waits for it.
+    waiters: Vec<Waiter>,
+}
+
 struct Writer {
+    path: PathBuf,
     file: File,
     end: u64,
     allocated: u64,
@@ -195,18 +236,88 @@ impl Writer {
         Ok(())
     }
 
+    /// Begins a new journal with these records. The old one is there, whole, until the new one is.
+    fn replace(&mut self, records: &[Vec<u8>]) -> io::Result<()> {
+        let mut fresh = Self {
+            path: self.path.clone(),
+            file: beside(&self.path)?,
+            end: 0,
+            allocated: 0,
+        };
+        fresh.file.try_lock()?;
+        let mut buffer = Vec::with_capacity(GROUP_LENGTH_MAX);
+        for record in records {
+            let length = record.len().saturating_add(PREFIX_LENGTH);
+            if buffer.len().saturating_add(length) > GROUP_LENGTH_MAX {
+                fresh.put(&buffer)?;
+                buffer.clear();
+            }
+            push(&mut buffer, record);
+        }
+        fresh.put(&buffer)?;
+        while fresh.is_nearly_full() {
+            fresh.grow()?;
+        }
+        fresh.file.sync_all()?;
+        std::fs::rename(aside(&self.path), &self.path)?;
+        let parent = self
+            .path
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty());
+        file::sync_directory(parent.unwrap_or(Path::new(".")))?;
+        *self = fresh;
+        Ok(())
+    }
+
+    /// Writes without a sync, into room that is not yet there.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.end)?;
+        self.end = self
+            .end
+            .saturating_add(u64::try_from(bytes.len()).map_err(io::Error::other)?);
+        self.allocated = self.end;
+        Ok(())
+    }
+
     fn is_nearly_full(&self) -> bool {
         self.allocated.saturating_sub(self.end) < LEFT_MIN
     }
 }
 
+/// Where the next journal is made.
+pub(super) fn aside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+fn beside(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(aside(path))
+}
+
+/// Appends a record with its length and checksum.
+fn push(buffer: &mut Vec<u8>, record: &[u8]) {
+    // No record is longer than RECORD_LENGTH_MAX.
+    let head = prefix(u32::try_from(record.len()).unwrap_or(u32::MAX), record);
+    buffer.extend_from_slice(&head);
+    buffer.extend_from_slice(record);
+}
+
 pub(super) fn spawn(
+    path: &Path,
     file: File,
     end: u64,
     allocated: u64,
     queue: Arc<Queue>,
 ) -> io::Result<JoinHandle<()>> {
     let mut writer = Writer {
+        path: path.into(),
         file,
         end,
         allocated,
@@ -221,12 +332,15 @@ pub(super) fn spawn(
 
 fn run(writer: &mut Writer, queue: &Queue) {
     let mut buffer = Vec::with_capacity(GROUP_LENGTH_MAX);
-    while let Some(waiters) = queue.next_group(&mut buffer) {
-        let written = if buffer.is_empty() {
-            Ok(())
-        } else {
-            writer.write(&buffer)
-        };
+    while let Some(Group { journal, waiters }) = queue.next_group(&mut buffer) {
+        let begun = journal.map_or(Ok(()), |records| writer.replace(&records));
+        let written = begun.and_then(|()| {
+            if buffer.is_empty() {
+                Ok(())
+            } else {
+                writer.write(&buffer)
+            }
+        });
         let outcome = written.map_err(|cause| queue.fail(cause));
         for waiter in waiters {
             // Whoever waited may have gone.

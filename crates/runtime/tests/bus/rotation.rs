@@ -62,6 +62,11 @@ fn number_of(heartbeat: &Heartbeat) -> u64 {
 /// A message that is for its readers' eyes only.
 fn status(number: u64) -> ExecutionStatus {
     ExecutionStatus {
+        loss_rolling: "0".parse().unwrap(),
+        hard_limits: Hash([1; 32]),
+        orders_unconfirmed: 0,
+        halts: vec![],
+        kill_confirmed_ms: None,
         kill: KillState::Armed,
         may_trade: true,
         reason: None,

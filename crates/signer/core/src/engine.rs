@@ -9,7 +9,9 @@ use portcullis_domain::{
     Hash, KillCause, KillState, Order, OrderId, Posture, Reason, Span, TIME_REVERSAL_MAX,
     Timestamp, Venue,
 };
-use portcullis_venue::bybit::{Action, Authority, RECV_WINDOW_MS, request_of, signed_text};
+use portcullis_venue::bybit::{
+    Action, Authority, CANCEL_ON_DISCONNECT_S, RECV_WINDOW_MS, request_of, signed_text,
+};
 use portcullis_wire::command::OperatorKeys;
 use portcullis_wire::messages::{
     Heartbeat, Kill, Notice, Outcome, SignAction, SignRequest, SignatureRecord,
@@ -247,11 +249,19 @@ impl Engine {
             SignAction::Place { permit: frame } => Some(self.may_place(now, frame, permit)?),
             SignAction::Cancel { .. }
             | SignAction::CancelAll { .. }
+            | SignAction::CancelForeign { .. }
             | SignAction::QueryOrder { .. }
             | SignAction::QueryOpenOrders { .. }
             | SignAction::QueryPositions { .. }
             | SignAction::QueryExecutions { .. }
-            | SignAction::QueryWallet => None,
+            | SignAction::QueryWallet
+            | SignAction::QueryMovements { .. } => None,
+            SignAction::CancelOnDisconnect { after_s } => {
+                if !CANCEL_ON_DISCONNECT_S.contains(after_s) {
+                    return Err(Reason::HardLimit);
+                }
+                None
+            }
             SignAction::StreamLogin { expires_ms } => {
                 let expires_at = Timestamp::from_millis(*expires_ms);
                 if expires_at <= now || expires_at > now.plus(LOGIN_LIFETIME_MAX) {
@@ -397,6 +407,16 @@ fn venue_action<'a>(action: &'a SignAction, order: Option<&'a Order>) -> Option<
             order: *order,
         },
         SignAction::CancelAll { symbol } => Action::CancelAll { symbol: *symbol },
+        SignAction::CancelForeign {
+            symbol,
+            venue_order,
+        } => Action::CancelForeign {
+            symbol: *symbol,
+            venue_order: *venue_order,
+        },
+        SignAction::CancelOnDisconnect { after_s } => {
+            Action::CancelOnDisconnect { after_s: *after_s }
+        }
         SignAction::QueryOrder { symbol, order } => Action::QueryOrder {
             symbol: *symbol,
             order: *order,
@@ -412,6 +432,10 @@ fn venue_action<'a>(action: &'a SignAction, order: Option<&'a Order>) -> Option<
             cursor: cursor.as_str(),
         },
         SignAction::QueryWallet => Action::QueryWallet,
+        SignAction::QueryMovements { since, cursor } => Action::QueryMovements {
+            since: *since,
+            cursor: cursor.as_str(),
+        },
         SignAction::StreamLogin { expires_ms } => Action::StreamLogin {
             expires_ms: *expires_ms,
         },
@@ -428,10 +452,13 @@ fn described(
         SignAction::Place { .. } => permitted.map(|order| order.id),
         SignAction::Cancel { order, .. } | SignAction::QueryOrder { order, .. } => Some(*order),
         SignAction::CancelAll { .. }
+        | SignAction::CancelForeign { .. }
+        | SignAction::CancelOnDisconnect { .. }
         | SignAction::QueryOpenOrders { .. }
         | SignAction::QueryPositions { .. }
         | SignAction::QueryExecutions { .. }
         | SignAction::QueryWallet
+        | SignAction::QueryMovements { .. }
         | SignAction::StreamLogin { .. } => None,
     };
     match venue_action(action, permitted) {

@@ -10,7 +10,7 @@ mod desk;
 
 use desk::{Desk, POLICY, config, decision, refusal};
 use portcullis_domain::{
-    Hash, KillState, Order, OrderId, Posture, Reason, Side, Span, Symbol, Timestamp,
+    Hash, KillState, Order, OrderId, Posture, Reason, Side, Span, Symbol, Timestamp, VenueOrderId,
 };
 use portcullis_testkit::seals::{self, NOW};
 use portcullis_venue::bybit::{self, Action, Authority};
@@ -392,6 +392,7 @@ fn a_permit_for_another_order_than_the_request_encloses_is_refused() {
 fn others(desk: &Desk) -> Vec<SignRequest> {
     let symbol = Symbol::new("XRPUSDT").unwrap();
     let order = OrderId([9; 16]);
+    let venue_order = VenueOrderId::new("5f0c1b2e-1111").unwrap();
     let since = Timestamp::from_millis(1_790_000_000_000);
     let cursor = Text::new("a%3A1").unwrap();
     let expires_ms = desk.now.as_millis() + 10_000;
@@ -427,12 +428,55 @@ fn others(desk: &Desk) -> Vec<SignRequest> {
                 cursor: "a%3A1",
             },
         ),
+        desk.ask_other(
+            SignAction::CancelForeign {
+                symbol,
+                venue_order,
+            },
+            &Action::CancelForeign {
+                symbol,
+                venue_order,
+            },
+        ),
+        desk.ask_other(
+            SignAction::CancelOnDisconnect { after_s: 10 },
+            &Action::CancelOnDisconnect { after_s: 10 },
+        ),
         desk.ask_other(SignAction::QueryWallet, &Action::QueryWallet),
+        desk.ask_other(
+            SignAction::QueryMovements {
+                since,
+                cursor: page(),
+            },
+            &Action::QueryMovements {
+                since,
+                cursor: "a%3A1",
+            },
+        ),
         desk.ask_other(
             SignAction::StreamLogin { expires_ms },
             &Action::StreamLogin { expires_ms },
         ),
     ]
+}
+
+#[test]
+fn the_venues_own_switch_is_set_within_its_bounds_only() {
+    let mut desk = Desk::open();
+    for (after_s, refused) in [
+        (0, Some(Reason::HardLimit)),
+        (2, Some(Reason::HardLimit)),
+        (3, None),
+        (300, None),
+        (301, Some(Reason::HardLimit)),
+        (u16::MAX, Some(Reason::HardLimit)),
+    ] {
+        let request = desk.ask_other(
+            SignAction::CancelOnDisconnect { after_s },
+            &Action::CancelOnDisconnect { after_s },
+        );
+        assert_eq!(refusal(&desk.send(&request)), refused, "{after_s}");
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! A disk that is full: first audit's, then execution's, each a small file system of its own.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
@@ -9,9 +8,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use audit::verify;
-use portcullis_domain::{Fill, Hash};
+use portcullis_domain::Hash;
 use tempfile::TempDir;
 
+use crate::accounts::{EXCHANGE_RATES, assert_agree_with, settings_for_load};
 use crate::load::Load;
 use crate::support::{Setup, Stack, binaries, settings_with_slow_breakers, wait_for};
 use crate::{executed, placed};
@@ -99,29 +99,12 @@ fn proposals(load: &Load, count: u64) {
 #[test]
 fn a_full_disk_stops_trading_and_loses_nothing() {
     let folder = TempDir::new().unwrap();
-    let proposals_max = "proposals_per_second_max = ";
-    let orders_max = "orders_per_second_max = ";
-    let (from, to) = (format!("{proposals_max}50"), format!("{proposals_max}500"));
-    let (slow, fast) = (format!("{orders_max}100"), format!("{orders_max}500"));
-    let config = settings_with_slow_breakers(
-        folder.path(),
-        &[
-            ("brain.toml", &from, &to),
-            ("risk-guard.toml", &slow, &fast),
-            ("signer.toml", &slow, &fast),
-            ("audit.toml", "segment_mib = 16", "segment_mib = 1"),
-        ],
-    );
-    let rates = [
-        "--exchange-argument=--order-rate-per-second=1000",
-        "--exchange-argument=--query-rate-per-second=1000",
-        "--exchange-argument=--address-rate-per-5s=100000",
-        "--exchange-argument=--open-orders-max=5000",
-    ];
+    let segments = ("audit.toml", "segment_mib = 16", "segment_mib = 1");
+    let config = settings_for_load(folder.path(), settings_with_slow_breakers, &[segments]);
     let setup = Setup {
         through: on_small_disks(folder.path(), &config),
         config,
-        arguments: rates.map(str::to_owned).to_vec(),
+        arguments: EXCHANGE_RATES.map(str::to_owned).to_vec(),
         ..Setup::default()
     };
     let mut stack = Stack::start_in(folder, setup);
@@ -144,25 +127,10 @@ fn a_full_disk_stops_trading_and_loses_nothing() {
         stops_and_goes_on(&stack, &load, service, problem, next_step);
     }
 
+    load.stop();
     let (exit, killed) = stack.portcullis(&["kill", "--reason", "end of the test"]);
     assert_eq!(exit, 0, "{killed}");
-    let fills = wait_for("audit has every fill", Duration::from_secs(30), || {
-        let fills = fills_in_audit(&stack);
-        (fills.len() == executed(&stack)).then_some(fills)
-    });
-    let different: BTreeSet<_> = fills.iter().collect();
-    assert_eq!(different.len(), fills.len(), "no fill twice");
-    stack.wait_for_status("every fill is booked", |status| {
-        status["fills"].as_u64() == u64::try_from(fills.len()).ok()
-    });
-    let log = disk(&stack, "audit").join("log");
-    let patience = Duration::from_secs(2);
-    let options = verify::Options {
-        patience,
-        ..verify::Options::default()
-    };
-    let report = verify::verify(&log, &options).unwrap();
-    assert_eq!(report.violations, 0, "{report:?}");
+    assert_agree_with(&stack, &disk(&stack, "audit").join("log"), "full disks");
     stack.stop();
 }
 
@@ -172,23 +140,11 @@ fn entries(stack: &Stack) -> Vec<Hash> {
     entries.map(|entry| entry.unwrap().hash).collect()
 }
 
-fn fills_in_audit(stack: &Stack) -> Vec<String> {
-    let entries = verify::entries(&disk(stack, "audit").join("log")).unwrap();
-    let fills = entries
-        .map(Result::unwrap)
-        .filter(|entry| entry.subject.starts_with("evt.execution.fill."));
-    fills
-        .map(|entry| {
-            let (_, fill) = verify::read_unsealed::<Fill>(&entry.content).unwrap();
-            fill.execution.to_string()
-        })
-        .collect()
-}
-
 /// Fills the disk of a service under load, looks at how it stops, and makes room again.
 fn stops_and_goes_on(stack: &Stack, load: &Load, service: &str, problem: &str, next_step: &str) {
     let recorded = entries(stack);
     let said_before = stack.log_of(service).len();
+    let supervised_before = stack.log().len();
     let filler = fill(stack, service);
     wait_for(
         "it says that its disk is full",
@@ -205,6 +161,11 @@ fn stops_and_goes_on(stack: &Stack, load: &Load, service: &str, problem: &str, n
             Some(())
         },
     );
+    let ended = format!("{service} ended (exit code 1)");
+    wait_for(&ended, Duration::from_secs(10), || {
+        let supervised = stack.log().split_off(supervised_before);
+        supervised.contains(&ended).then_some(())
+    });
     // What was permitted before may still be on its way; then nothing reaches the exchange.
     wait_for("nothing is sent any more", Duration::from_secs(30), || {
         let sent = placed(stack);

@@ -31,6 +31,7 @@ fn identities(folder: &Path, name: &str) -> PathBuf {
 struct Service {
     name: &'static str,
     config: PathBuf,
+    policy: PathBuf,
     identity: PathBuf,
     state: PathBuf,
     bus: String,
@@ -41,6 +42,7 @@ impl Service {
         Self {
             name,
             config: root().join(format!("config/{name}.toml")),
+            policy: root().join("config/risk-policy.toml"),
             identity: made.join("identity").join(name),
             state: made.join("state").join(name),
             bus: bus.into(),
@@ -56,9 +58,7 @@ impl Service {
         command.arg("--state").arg(&self.state);
         command.args(["--bus", &self.bus]).args(arguments);
         if matches!(self.name, "brain" | "risk-guard" | "execution") {
-            command
-                .arg("--policy")
-                .arg(root().join("config/risk-policy.toml"));
+            command.arg("--policy").arg(&self.policy);
         }
         if self.name == "execution" {
             command.args(["--venue-rest", "http://127.0.0.1:1"]);
@@ -150,6 +150,36 @@ fn an_unknown_key_in_the_settings_is_named_with_its_line() {
         let problem = format!("{shown}:2: unknown field `surprise`, expected ");
         service.refuses(&[], 2, &problem, &format!("correct {shown}"));
     }
+}
+
+#[test]
+fn a_policy_for_other_limits_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let made = identities(folder.path(), "stack");
+    let mut service = Service::of(&made, "execution", NO_BUS);
+    let shown = Command::new(binaries().join("execution"))
+        .arg("--hard-limits")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let digest = shown
+        .lines()
+        .last()
+        .and_then(|line| line.strip_prefix("sha256 "));
+    let digest = digest.expect("a digest after the limits");
+    assert!(shown.contains("DAILY_LOSS_MAX_USD"), "{shown}");
+    let policy = std::fs::read_to_string(&service.policy).unwrap();
+    assert!(
+        policy.contains(digest),
+        "the shipped policy is for this binary"
+    );
+    service.policy = folder.path().join("risk-policy.toml");
+    let other = "0".repeat(64);
+    std::fs::write(&service.policy, policy.replace(digest, &other)).unwrap();
+    let problem =
+        format!("hard_limits: is {other}, and the limits compiled into this binary have {digest}");
+    let shown = service.policy.display().to_string();
+    service.refuses(&[], 2, &problem, &format!("correct {shown}"));
 }
 
 #[test]

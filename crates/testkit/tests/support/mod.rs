@@ -175,7 +175,8 @@ impl Stack {
         self.try_exchange(path).expect("the exchange answers")
     }
 
-    fn try_exchange(&self, path: &str) -> Option<Value> {
+    /// The same, where the exchange may be away.
+    pub fn try_exchange(&self, path: &str) -> Option<Value> {
         serde_json::from_str(&http(self.admin, "GET", path, "")?.body).ok()
     }
 
@@ -245,6 +246,21 @@ impl Stack {
     pub fn pid(&self, name: &str) -> Option<u32> {
         let path = self.folder().join(format!("run/{name}.pid"));
         std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    }
+
+    /// `kill -9` of a part that runs; `false` when it does not.
+    pub fn kill(&self, name: &str) -> bool {
+        let Some(pid) = self.pid(name) else {
+            return false;
+        };
+        // Another process may have the number by now: that one has nothing to do with this folder.
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let ours = self.folder();
+        if !String::from_utf8_lossy(&line).contains(&*ours.to_string_lossy()) {
+            return false;
+        }
+        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        killed.expect("run kill").success()
     }
 
     /// `kill -9`, then waits until the supervisor has started it again.

@@ -2,7 +2,9 @@
 
 use portcullis_domain::Reason;
 
-/// A class of errors: what execution does next depends on it alone.
+/// A class of errors: what execution does next depends on it alone. What is sent again and when is
+/// in [`crate::retry`]. There is no class for a transaction that expired and has to be made anew: that
+/// belongs to chains, whose venues will bring it.
 ///
 /// Source of the codes: the venue's API reference, v5, `error` and `enum#rejectreason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
@@ -133,12 +135,12 @@ impl VenueError {
         match self {
             Self::InsufficientFunds => "INSUFFICIENT_FUNDS",
             Self::SlippageExceeded => "SLIPPAGE_EXCEEDED",
-            Self::Invalid => "INVALID",
-            Self::Authentication => "AUTHENTICATION",
+            Self::Invalid => "INVALID_INSTRUCTION",
+            Self::Authentication => "AUTH",
             Self::ClockSkew => "CLOCK_SKEW",
             Self::Duplicate => "DUPLICATE",
             Self::RateLimited => "RATE_LIMITED",
-            Self::Network => "NETWORK",
+            Self::Network => "NETWORK_ERROR",
             Self::Unknown => "UNKNOWN",
             Self::NotFound => "NOT_FOUND",
         }
@@ -147,6 +149,8 @@ impl VenueError {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -171,6 +175,26 @@ mod tests {
         for (code, class) in cases {
             assert_eq!(VenueError::of_code(code), class, "{code}");
         }
+    }
+
+    #[test]
+    fn classes_have_their_words() {
+        let words: Vec<&str> = VenueError::ALL.iter().map(|class| class.code()).collect();
+        assert_eq!(
+            words,
+            [
+                "INSUFFICIENT_FUNDS",
+                "SLIPPAGE_EXCEEDED",
+                "INVALID_INSTRUCTION",
+                "AUTH",
+                "CLOCK_SKEW",
+                "DUPLICATE",
+                "RATE_LIMITED",
+                "NETWORK_ERROR",
+                "UNKNOWN",
+                "NOT_FOUND",
+            ]
+        );
     }
 
     #[test]

@@ -14,7 +14,8 @@ mod request;
 
 pub use error::VenueError;
 pub use request::{
-    Action, Authority, Method, RECV_WINDOW_MS, Request, cancel, cancel_all, place,
-    query_executions, query_minutes, query_open_orders, query_order, query_positions, query_trades,
+    Action, Authority, CANCEL_ON_DISCONNECT_S, DISCONNECT_TOPIC, Method, RECV_WINDOW_MS, Request,
+    cancel, cancel_all, cancel_foreign, cancel_on_disconnect, place, query_executions,
+    query_minutes, query_movements, query_open_orders, query_order, query_positions, query_trades,
     query_wallet, request_of, signed_text, stream_login_text, text_to_sign,
 };

@@ -3,11 +3,18 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt::Write;
+use core::ops::RangeInclusive;
 
-use portcullis_domain::{Order, OrderId, Side, Symbol, TimeInForce, Timestamp};
+use portcullis_domain::{Order, OrderId, Side, Symbol, TimeInForce, Timestamp, VenueOrderId};
 
 /// How long after its time stamp the venue still accepts a request, in milliseconds.
 pub const RECV_WINDOW_MS: u64 = 5_000;
+
+/// After how many seconds without its private stream the venue may be asked to cancel everything.
+pub const CANCEL_ON_DISCONNECT_S: RangeInclusive<u16> = 3..=300;
+
+/// The topic that makes a private stream count for that.
+pub const DISCONNECT_TOPIC: &str = "dcp.future";
 
 /// How a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +54,18 @@ pub enum Action<'a> {
         /// Which instrument.
         symbol: Symbol,
     },
+    /// Cancel one order by the venue's own id of it: an order that is not ours has no other.
+    CancelForeign {
+        /// What it trades.
+        symbol: Symbol,
+        /// The venue's id of it.
+        venue_order: VenueOrderId,
+    },
+    /// Have the venue itself cancel everything, once the private stream has been gone for so long.
+    CancelOnDisconnect {
+        /// For how long, in seconds; within [`CANCEL_ON_DISCONNECT_S`].
+        after_s: u16,
+    },
     /// Read one order by its client order id.
     QueryOrder {
         /// What it trades.
@@ -73,6 +92,13 @@ pub enum Action<'a> {
     },
     /// Read the balance.
     QueryWallet,
+    /// Read what changed the balance since a moment.
+    QueryMovements {
+        /// The first moment, by the venue's clock.
+        since: Timestamp,
+        /// Where the last page ended, or empty.
+        cursor: &'a str,
+    },
     /// Log in to the private stream.
     StreamLogin {
         /// Until when the login is valid, in milliseconds since the epoch.
@@ -99,11 +125,14 @@ impl Action<'_> {
             Self::Place(_) => "place",
             Self::Cancel { .. } => "cancel",
             Self::CancelAll { .. } => "cancel-all",
+            Self::CancelForeign { .. } => "cancel-foreign",
+            Self::CancelOnDisconnect { .. } => "cancel-on-disconnect",
             Self::QueryOrder { .. } => "query-order",
             Self::QueryOpenOrders { .. } => "query-open-orders",
             Self::QueryPositions { .. } => "query-positions",
             Self::QueryExecutions { .. } => "query-executions",
             Self::QueryWallet => "query-wallet",
+            Self::QueryMovements { .. } => "query-movements",
             Self::StreamLogin { .. } => "stream-login",
         }
     }
@@ -112,12 +141,17 @@ impl Action<'_> {
     #[must_use]
     pub const fn authority(&self) -> Authority {
         match self {
-            Self::Place(_) | Self::Cancel { .. } | Self::CancelAll { .. } => Authority::Trading,
+            Self::Place(_)
+            | Self::Cancel { .. }
+            | Self::CancelAll { .. }
+            | Self::CancelForeign { .. }
+            | Self::CancelOnDisconnect { .. } => Authority::Trading,
             Self::QueryOrder { .. }
             | Self::QueryOpenOrders { .. }
             | Self::QueryPositions { .. }
             | Self::QueryExecutions { .. }
             | Self::QueryWallet
+            | Self::QueryMovements { .. }
             | Self::StreamLogin { .. } => Authority::Reading,
         }
     }
@@ -130,11 +164,17 @@ pub fn request_of(action: &Action<'_>) -> Request {
         Action::Place(order) => place(order),
         Action::Cancel { symbol, order } => cancel(symbol, order),
         Action::CancelAll { symbol } => cancel_all(symbol),
+        Action::CancelForeign {
+            symbol,
+            venue_order,
+        } => cancel_foreign(symbol, venue_order),
+        Action::CancelOnDisconnect { after_s } => cancel_on_disconnect(after_s),
         Action::QueryOrder { symbol, order } => query_order(symbol, order),
         Action::QueryOpenOrders { cursor } => query_open_orders(cursor),
         Action::QueryPositions { cursor } => query_positions(cursor),
         Action::QueryExecutions { since, cursor } => query_executions(since, cursor),
         Action::QueryWallet => query_wallet(),
+        Action::QueryMovements { since, cursor } => query_movements(since, cursor),
         Action::StreamLogin { expires_ms } => {
             let payload = stream_login_text(expires_ms);
             Request {
@@ -203,6 +243,33 @@ pub fn cancel_all(symbol: Symbol) -> Request {
     }
 }
 
+/// Cancels an order by the venue's id of it.
+#[must_use]
+pub fn cancel_foreign(symbol: Symbol, venue_order: VenueOrderId) -> Request {
+    // An id consists of characters that JSON needs no escapes for.
+    let payload =
+        format!(r#"{{"category":"linear","symbol":"{symbol}","orderId":"{venue_order}"}}"#);
+    Request {
+        method: Method::Post,
+        path: "/v5/order/cancel",
+        payload,
+    }
+}
+
+/// Has the venue cancel every order of the account, once its last private stream that subscribed to
+/// [`DISCONNECT_TOPIC`] has been gone for so many seconds.
+///
+/// Source: the venue's API reference, v5, `order/dcp`.
+#[must_use]
+pub fn cancel_on_disconnect(after_s: u16) -> Request {
+    let payload = format!(r#"{{"product":"DERIVATIVES","timeWindow":{after_s}}}"#);
+    Request {
+        method: Method::Post,
+        path: "/v5/order/disconnected-cancel-all",
+        payload,
+    }
+}
+
 /// Reads one order by its client order id; the venue still knows the last 500 closed ones.
 #[must_use]
 pub fn query_order(symbol: Symbol, order: OrderId) -> Request {
@@ -261,6 +328,21 @@ pub fn query_wallet() -> Request {
     }
 }
 
+/// Reads a page of what changed the balance in USDT since a moment; the venue answers for at most
+/// seven days from it. No category is named: transfers belong to none, and would be left out.
+#[must_use]
+pub fn query_movements(since: Timestamp, cursor: &str) -> Request {
+    let from = format!(
+        "accountType=UNIFIED&currency=USDT&startTime={}&limit=50",
+        since.as_millis()
+    );
+    Request {
+        method: Method::Get,
+        path: "/v5/account/transaction-log",
+        payload: with_cursor(&from, cursor),
+    }
+}
+
 /// Reads the latest one-minute bars of an instrument, the unfinished one among them. Public: nobody
 /// signs it.
 #[must_use]
@@ -304,11 +386,14 @@ pub fn signed_text(action: &Action<'_>, timestamp_ms: u64, api_key: &str, payloa
         Action::Place(_)
         | Action::Cancel { .. }
         | Action::CancelAll { .. }
+        | Action::CancelForeign { .. }
+        | Action::CancelOnDisconnect { .. }
         | Action::QueryOrder { .. }
         | Action::QueryOpenOrders { .. }
         | Action::QueryPositions { .. }
         | Action::QueryExecutions { .. }
-        | Action::QueryWallet => text_to_sign(timestamp_ms, api_key, payload),
+        | Action::QueryWallet
+        | Action::QueryMovements { .. } => text_to_sign(timestamp_ms, api_key, payload),
     }
 }
 

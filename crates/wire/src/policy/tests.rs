@@ -15,6 +15,7 @@ fn breaker() -> BreakerPolicy {
 
 fn sound() -> RiskPolicy {
     RiskPolicy {
+        hard_limits: Hash([0x4c; 32]),
         venues: vec![Venue::Bybit],
         clock_error_ms_max: 2_000,
         drawdown_max: "50".parse().unwrap(),

@@ -223,6 +223,11 @@ pub fn status(row: Option<(&str, Option<&str>, Option<&str>)>) -> ExecutionStatu
         lowest_sell: None,
     });
     ExecutionStatus {
+        loss_rolling: "0".parse().unwrap(),
+        hard_limits: Hash([1; 32]),
+        orders_unconfirmed: 0,
+        halts: vec![],
+        kill_confirmed_ms: None,
         kill: KillState::Armed,
         may_trade: true,
         reason: None,

@@ -10,7 +10,7 @@ use portcullis_wire::subjects::{
     DECISION, FILL, PERMIT_TAKEN, REPORT, Row, SIGNED, Subject, VERDICT,
 };
 
-use crate::view::{cause_words, outcome_words, short};
+use crate::view::{cause_words, halt_words, kill_words, outcome_words, short};
 
 /// What an entry says, on one line.
 pub fn describe(entry: &OwnedEntry) -> String {
@@ -185,6 +185,21 @@ fn describe_notice(notice: &Notice) -> String {
         } => {
             format!("compared with the venue: {open} open, {changed} changed, {fills} new fills")
         }
+        Notice::VenueHalt {
+            symbol,
+            is_over,
+            evidence,
+        } => halt_words(*symbol, *is_over, evidence),
+        Notice::KillConfirmed {
+            venue,
+            orders,
+            after_ms,
+        } => kill_words(*venue, *orders, *after_ms),
+        Notice::DayBegan {
+            day,
+            baseline,
+            chain,
+        } => format!("day {day} began with an equity of {baseline} USD (chain {chain})"),
         Notice::Policy { service, runs, own } if runs == own => {
             format!("{service} runs the same risk policy")
         }

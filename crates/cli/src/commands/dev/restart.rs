@@ -57,12 +57,28 @@ const ATTEMPTS_MAX: u32 = 4;
 const BAD_CONFIGURATION: i32 = 2;
 
 /// How often one process failed in a row.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Failures {
     in_a_row: u32,
+    wait_max: Duration,
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self::waiting_at_most(WAIT_MAX)
+    }
 }
 
 impl Failures {
+    /// With another longest wait before a restart.
+    #[must_use]
+    pub const fn waiting_at_most(wait_max: Duration) -> Self {
+        Self {
+            in_a_row: 0,
+            wait_max,
+        }
+    }
+
     /// Decides what follows. `ran_for` is how long the process ran, `was_ready` whether it ever did
     /// its work since the stack started, `may_finish` whether it may end by itself.
     pub fn ended(
@@ -86,7 +102,8 @@ impl Failures {
         if !was_ready && self.in_a_row >= ATTEMPTS_MAX {
             return Action::StopAll;
         }
-        Action::Restart(WAIT_MIN.saturating_mul(1 << doublings).min(WAIT_MAX))
+        let wait = WAIT_MIN.saturating_mul(1 << doublings);
+        Action::Restart(wait.min(WAIT_MAX).min(self.wait_max))
     }
 }
 
@@ -110,6 +127,15 @@ mod tests {
         assert_eq!(waits, [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]);
         let steady = failures.ended(Ended::Code(1), STEADY_AFTER, true, false);
         assert_eq!(steady, Action::Restart(WAIT_MIN));
+    }
+
+    #[test]
+    fn a_test_that_kills_all_the_time_waits_for_no_restart() {
+        let mut failures = Failures::waiting_at_most(SHORT);
+        for _ in 0..8 {
+            let action = failures.ended(Ended::Signal(9), SHORT, true, false);
+            assert_eq!(action, Action::Restart(SHORT));
+        }
     }
 
     #[test]

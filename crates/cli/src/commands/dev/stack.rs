@@ -79,6 +79,31 @@ pub struct Parts {
     pub otlp: Option<String>,
     /// Further arguments for the exchange.
     pub exchange_arguments: Vec<String>,
+    /// Where the services look for the bus and the exchange.
+    pub detours: Detours,
+}
+
+/// Ports on which somebody else passes on what goes to the bus and to the exchange: a test that cuts
+/// connections. The services are told these, everybody else the true ones.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Detours {
+    /// Port of the bus as the services see it
+    #[arg(long, value_name = "PORT", hide = true)]
+    bus_detour: Option<u16>,
+    /// Port of the exchange as the services see it
+    #[arg(long, value_name = "PORT", hide = true)]
+    exchange_detour: Option<u16>,
+}
+
+impl Detours {
+    /// The ports as the services see them.
+    fn apply(self, ports: &Ports) -> Ports {
+        Ports {
+            nats: self.bus_detour.unwrap_or(ports.nats),
+            exchange: self.exchange_detour.unwrap_or(ports.exchange),
+            ..ports.clone()
+        }
+    }
 }
 
 impl Parts {
@@ -163,6 +188,7 @@ impl Parts {
     #[must_use]
     pub fn service(&self, name: &'static str, ports: &Ports) -> Spec {
         let folder = &self.folder;
+        let ports = self.detours.apply(ports);
         let health = folder.health_port_file(name);
         let mut arguments = arguments(&[
             OsStr::new("--config"),
@@ -317,6 +343,7 @@ mod tests {
             symbols: vec![Symbol::new("XRPUSDT").unwrap()],
             otlp: None,
             exchange_arguments: vec!["--seed=7".into()],
+            detours: Detours::default(),
         }
     }
 
@@ -358,6 +385,22 @@ mod tests {
                 line.contains("--venue-rest http://127.0.0.1:3"),
                 matches!(name, "market-data" | "execution")
             );
+        }
+        let around = Detours {
+            bus_detour: Some(8),
+            exchange_detour: Some(9),
+        };
+        let detours = Parts {
+            detours: around,
+            ..parts.clone()
+        };
+        let line_around = line(&detours.service("execution", &ports));
+        for part in [
+            "tls://127.0.0.1:8 ",
+            "http://127.0.0.1:9 ",
+            "ws://127.0.0.1:9",
+        ] {
+            assert!(line_around.contains(part), "{line_around}");
         }
         let audit = line(&parts.service("audit", &ports));
         assert!(

@@ -87,6 +87,7 @@ pub struct Supervisor<'a> {
     interrupt: unix::Signal,
     terminate: unix::Signal,
     stopping: bool,
+    restart_wait_max: Option<Duration>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -108,7 +109,13 @@ impl<'a> Supervisor<'a> {
             interrupt: unix::signal(SignalKind::interrupt())?,
             terminate: unix::signal(SignalKind::terminate())?,
             stopping: false,
+            restart_wait_max: None,
         })
+    }
+
+    /// From here on no process that ended waits longer than this until it is started again.
+    pub const fn restart_within(&mut self, wait_max: Duration) {
+        self.restart_wait_max = Some(wait_max);
     }
 
     /// Starts a process.
@@ -120,7 +127,9 @@ impl<'a> Supervisor<'a> {
         let slot = Slot {
             spec,
             process: Some(process),
-            failures: Failures::default(),
+            failures: self
+                .restart_wait_max
+                .map_or_else(Failures::default, Failures::waiting_at_most),
             was_ready: false,
             restart_at: None,
             over: false,

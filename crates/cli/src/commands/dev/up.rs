@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::progress::{SCHEMA, Step};
 use super::stack::{
-    FeedSource, Parts, SERVICES, STOP_ORDER, STRATEGY, find_config, find_nats_server,
+    Detours, FeedSource, Parts, SERVICES, STOP_ORDER, STRATEGY, find_config, find_nats_server,
 };
 use super::summary::{Summary, left_open};
 use super::supervisor::{Interrupted, Supervisor, Turn};
@@ -72,6 +72,11 @@ pub struct Up {
     /// given several times
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     exchange_argument: Vec<String>,
+    /// The longest wait before a process that ended is started again, for tests that end many
+    #[arg(long, value_name = "MILLISECONDS", hide = true)]
+    restart_wait_ms_max: Option<u64>,
+    #[command(flatten)]
+    detours: Detours,
 }
 
 /// How often the summary is shown.
@@ -109,6 +114,9 @@ pub async fn run(up: &Up, dir: Option<&Path>, output: &Output) -> Outcome {
     let ports = choose_ports(up, folder)?;
     let mut supervisor =
         Supervisor::new(output, folder.clone(), ports).or_fail("listen for Ctrl-C", "try again")?;
+    if let Some(wait) = up.restart_wait_ms_max {
+        supervisor.restart_within(Duration::from_millis(wait));
+    }
     let ran = match start(&mut supervisor, &parts, up, output).await {
         Ok(()) => watch(&mut supervisor, up, output).await,
         Err(interrupted) => Err(interrupted),
@@ -153,6 +161,7 @@ fn parts(up: &Up, dir: Option<&Path>) -> Result<Parts, Failure> {
         feed: up.feed.clone(),
         otlp: up.otlp.clone(),
         exchange_arguments: up.exchange_argument.clone(),
+        detours: up.detours,
     })
 }
 

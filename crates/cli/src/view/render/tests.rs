@@ -88,6 +88,30 @@ fn the_days_loss_stands_against_the_hard_limit() {
         let status = execution_status(KillState::Armed, loss);
         assert_eq!(day_line(&status, &output), expected);
     }
+    // Yesterday's loss is a loss of the last 24 hours, and is what is near the limit.
+    let mut status = execution_status(KillState::Armed, "25");
+    status.loss_rolling = "400".parse().unwrap();
+    assert_eq!(
+        day_line(&status, &output),
+        "loss 25.00 USD, loss of 24 h 400.00, hard limit 500.00  [################....] 80 %"
+    );
+}
+
+#[test]
+fn where_the_venue_contradicts_us_is_shown_with_what_both_say() {
+    let mut status = execution_status(KillState::Armed, "0");
+    status.halts = vec![portcullis_wire::messages::VenueHalt {
+        symbol: Some("XRPUSDT".parse().unwrap()),
+        evidence: portcullis_wire::Text::lossy("position of XRPUSDT: 1 at the venue, 0 here"),
+    }];
+    let mut view = healthy();
+    view.execution(NOW, status);
+    let screen = view.screen(NOW, &Processes::new(), &Output::of(false, false, false));
+    let line = screen.iter().find(|line| line.starts_with("halted"));
+    assert_eq!(
+        line.map(String::as_str),
+        Some("halted     nothing new in XRPUSDT: position of XRPUSDT: 1 at the venue, 0 here")
+    );
 }
 
 #[test]

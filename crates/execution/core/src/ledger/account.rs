@@ -1,11 +1,14 @@
 //! What belongs to one strategy: its cash, its positions and its open orders, as running totals.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use portcullis_domain::{
     AmountError, Exposure, Fill, Order, Price, Quantity, Side, StrategyId, Symbol, Usd,
 };
 use portcullis_wire::messages::StrategyExposure;
+
+use crate::snapshot::Kept;
 
 /// One strategy.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +56,7 @@ impl Account {
         })
     }
 
-    pub fn keep(&mut self, symbol: Symbol, booked: Booked) {
+    pub fn take(&mut self, symbol: Symbol, booked: Booked) {
         self.cash = booked.cash;
         self.shares.entry(symbol).or_default().position = booked.position;
     }
@@ -122,6 +125,32 @@ impl Account {
     /// The day's loss at such an equity, or else at the last one on record.
     pub fn loss(&self, equity: Option<Usd>) -> Result<Usd, AmountError> {
         self.baseline.minus(equity.unwrap_or(self.recorded))
+    }
+
+    /// Writes it down, its open orders apart.
+    pub fn keep(&self, kept: &mut Vec<Kept>, strategy: StrategyId) {
+        kept.push(Kept::Strategy {
+            strategy,
+            cash: self.cash,
+            recorded: self.recorded,
+            baseline: self.baseline,
+        });
+        let shares = self.shares.iter();
+        kept.extend(shares.map(|(symbol, share)| Kept::Share {
+            strategy,
+            symbol: *symbol,
+            position: share.position,
+        }));
+    }
+
+    pub const fn restore(&mut self, cash: Usd, recorded: Usd, baseline: Usd) {
+        self.cash = cash;
+        self.recorded = recorded;
+        self.baseline = baseline;
+    }
+
+    pub fn hold(&mut self, symbol: Symbol, position: Exposure) {
+        self.shares.entry(symbol).or_default().position = position;
     }
 
     /// What it holds and has open, by instrument.

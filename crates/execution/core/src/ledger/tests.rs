@@ -39,7 +39,7 @@ fn book(bid: &str, ask: &str) -> Book {
 #[test]
 fn loss_is_the_fall_of_equity_with_fees() {
     let mut ledger = Ledger::default();
-    ledger.begin_day(1, Usd::ZERO);
+    ledger.begin_day(1, Usd::ZERO, Hash([0; 32]));
     ledger
         .book(alice(), &fill(Side::Buy, "10", "100", "1"))
         .unwrap();
@@ -197,7 +197,7 @@ fn losses(ledger: &Ledger) -> Vec<(StrategyId, Usd)> {
 fn each_strategy_is_marked_against_itself_and_pays_its_own_fees() {
     let bob = StrategyId::new("bob").unwrap();
     let mut ledger = Ledger::default();
-    ledger.begin_day(1, Usd::ZERO);
+    ledger.begin_day(1, Usd::ZERO, Hash([0; 32]));
     ledger
         .book(alice(), &fill(Side::Buy, "10", "100", "1"))
         .unwrap();
@@ -222,7 +222,7 @@ fn each_strategy_is_marked_against_itself_and_pays_its_own_fees() {
 /// Alice buys 10 at 100; nothing is quoted yet.
 fn bought() -> Ledger {
     let mut ledger = Ledger::default();
-    ledger.begin_day(1, Usd::ZERO);
+    ledger.begin_day(1, Usd::ZERO, Hash([0; 32]));
     ledger
         .book(alice(), &fill(Side::Buy, "10", "100", "0"))
         .unwrap();
@@ -231,7 +231,7 @@ fn bought() -> Ledger {
 
 fn record(ledger: &mut Ledger) {
     let (equity, changed) = (ledger.equity().unwrap(), ledger.equities_changed());
-    ledger.record_equity(equity, Some(&changed));
+    ledger.record_equity(equity, &changed);
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_day_measures_each_strategy_from_its_last_recorded_equity() {
     record(&mut ledger);
     assert_eq!(ledger.equities_changed(), [], "all of it is on record");
     ledger.last(xrp(), "80".parse().unwrap());
-    ledger.begin_day(2, ledger.next_baseline());
+    ledger.begin_day(2, ledger.next_baseline(), Hash([0; 32]));
     assert_eq!(
         losses(&ledger),
         [(alice(), usd("100"))],
@@ -269,21 +269,21 @@ fn drawdown_is_measured_from_the_highest_record_of_the_day() {
         usd("200"),
         "from the peak to the present, on record or not"
     );
-    ledger.begin_day(2, ledger.next_baseline());
+    ledger.begin_day(2, ledger.next_baseline(), Hash([0; 32]));
     assert_eq!(
         ledger.drawdown().unwrap(),
         usd("200"),
         "a new day begins at the last record"
     );
     record(&mut ledger);
-    ledger.begin_day(3, ledger.next_baseline());
+    ledger.begin_day(3, ledger.next_baseline(), Hash([0; 32]));
     assert_eq!(ledger.drawdown().unwrap(), usd("0"));
 }
 
 #[test]
 fn without_a_book_the_record_stands_in_and_the_price_of_a_fill_does_not() {
     let mut ledger = bought();
-    ledger.record_equity(usd("300"), Some(&[(alice(), usd("300"))]));
+    ledger.record_equity(usd("300"), &[(alice(), usd("300"))]);
     // As after a restart: only the fill at 100 says anything about the price.
     assert_eq!(ledger.equity(), None);
     assert_eq!(ledger.drawdown().unwrap(), usd("0"));
@@ -293,17 +293,4 @@ fn without_a_book_the_record_stands_in_and_the_price_of_a_fill_does_not() {
     ledger.last(xrp(), "110".parse().unwrap());
     assert_eq!(ledger.equity(), Some(usd("100")));
     assert_eq!(ledger.drawdown().unwrap(), usd("200"));
-}
-
-#[test]
-fn a_record_without_strategies_takes_what_their_fills_say() {
-    let mut ledger = bought();
-    ledger
-        .book(alice(), &fill(Side::Sell, "4", "110", "0"))
-        .unwrap();
-    ledger.record_equity(usd("55"), None);
-    ledger.begin_day(2, ledger.next_baseline());
-    ledger.quote(&book("99", "101"), Timestamp(1));
-    // 4 sold and 6 held at 110 are 100 above what was paid; at 100 the 6 are worth 60 less.
-    assert_eq!(losses(&ledger), [(alice(), usd("60"))]);
 }

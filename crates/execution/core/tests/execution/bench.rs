@@ -1,10 +1,13 @@
 //! An execution with its journal, driven by hand.
+use std::collections::BTreeSet;
+
 use execution_core::{
-    Effect, Effects, Execution, Input, Record, Requests, Settings, Ticket, VenueOrder, VenueState,
+    Effect, Effects, Execution, ForeignOrders, Input, Movement, Record, Requests, Settings, Ticket,
+    VenueOrder, VenueState,
 };
 use portcullis_domain::{
     Book, Exposure, Fill, Hash, KillState, Level, Order, OrderId, OrderStatus, Posture, Reason,
-    Span, Symbol, Timestamp, VenueExecutionId, VenueOrderId,
+    Side, Span, Symbol, Timestamp, Usd, VenueExecutionId, VenueOrderId,
 };
 use portcullis_testkit::World;
 use portcullis_testkit::seals::{NOW, order};
@@ -21,6 +24,9 @@ pub struct Bench {
     pub execution: Execution,
     pub journal: Vec<Record>,
     pub now: Timestamp,
+    /// The venue's cash, from the fills that this side was told of.
+    pub cash: Usd,
+    pub booked: BTreeSet<VenueExecutionId>,
 }
 
 pub fn settings() -> Settings {
@@ -28,6 +34,7 @@ pub fn settings() -> Settings {
         policy_hash: POLICY,
         daily_loss_max: "500".parse().unwrap(),
         book_age_max: Span::from_secs(2),
+        foreign_orders: ForeignOrders::Report,
     }
 }
 
@@ -58,6 +65,9 @@ pub fn venue(number: u64, state: VenueState, filled: Option<&str>) -> VenueOrder
         order: Some(id(number)),
         venue_order: VenueOrderId::new("venue-1").unwrap(),
         symbol: xrp(),
+        side: order(number, NOW).side,
+        quantity: order(number, NOW).quantity,
+        limit_price: Some(order(number, NOW).limit_price),
         state,
         filled: filled.map(|text| text.parse().unwrap()),
         detail: Text::lossy(""),
@@ -80,6 +90,8 @@ impl Bench {
             execution: Execution::new(settings(), KillState::Armed, NOW),
             journal: Vec::new(),
             now: NOW,
+            cash: Usd::ZERO,
+            booked: BTreeSet::new(),
         };
         bench.step(Input::Tick);
         bench.step(Input::StreamUp);
@@ -90,6 +102,9 @@ impl Bench {
     }
 
     pub fn step(&mut self, input: Input) -> Vec<Effect> {
+        if let Input::VenueFill(fill) = &input {
+            self.pay(fill);
+        }
         let Effects { records, effects } = self.execution.step(self.now, input).unwrap();
         self.journal.extend(records);
         effects
@@ -127,17 +142,46 @@ impl Bench {
         self.step(Input::Book(book))
     }
 
+    fn pay(&mut self, fill: &Fill) {
+        if self.booked.insert(fill.execution) {
+            let notional = fill.price.notional(fill.quantity).unwrap();
+            let flow = match fill.side {
+                Side::Buy => notional.negated(),
+                Side::Sell => notional,
+            };
+            self.cash = self.cash.plus(flow).unwrap().minus(fill.fee).unwrap();
+        }
+    }
+
     pub fn account(
         &mut self,
         open: &[VenueOrder],
         fills: &[Fill],
         positions: &[(Symbol, Exposure)],
     ) -> Vec<Effect> {
+        self.account_moved(open, fills, positions, &[])
+    }
+
+    pub fn account_moved(
+        &mut self,
+        open: &[VenueOrder],
+        fills: &[Fill],
+        positions: &[(Symbol, Exposure)],
+        movements: &[Movement],
+    ) -> Vec<Effect> {
+        for fill in fills {
+            self.pay(fill);
+        }
+        for movement in movements {
+            self.cash = self.cash.plus(movement.amount).unwrap();
+        }
         self.step(Input::Account {
             asked_at: self.now,
             open: open.to_vec(),
             fills: fills.to_vec(),
             positions: positions.to_vec(),
+            cash: self.cash,
+            movements: movements.to_vec(),
         })
     }
 

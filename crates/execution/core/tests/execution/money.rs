@@ -121,7 +121,7 @@ fn more_strategies_than_a_record_holds_take_several() {
     let parts: Vec<usize> = bench.journal[before..]
         .iter()
         .filter_map(|record| match record {
-            Record::Equity { strategies, .. } => strategies.as_ref().map(Vec::len),
+            Record::Equity { strategies, .. } => Some(strategies.len()),
             _ => None,
         })
         .collect();

@@ -67,7 +67,7 @@ fn refuses_a_permit_when_it_may_not_trade() {
         (
             "position that differs",
             |bench| drop(bench.account(&[], &[], &[(xrp(), "1".parse().unwrap())])),
-            Reason::NotReconciled,
+            Reason::VenueDiffers,
         ),
     ];
     for (name, arrange, reason) in cases {
@@ -348,12 +348,4 @@ fn an_account_taken_without_the_stream_does_not_reconcile() {
     assert_eq!(reason(&bench), Some(Reason::NotReconciled));
     bench.account(&[], &[], &[]);
     assert_eq!(reason(&bench), None);
-}
-
-#[test]
-fn an_open_order_that_is_not_ours_stops_new_orders() {
-    let mut bench = Bench::ready();
-    bench.account(&[venue(77, VenueState::Open, None)], &[], &[]);
-    let status = bench.status();
-    assert_eq!(status.reason, Some(Reason::NotReconciled));
 }

@@ -164,6 +164,26 @@ fn an_order_in_doubt_counts_once_for_confirmation_and_not_for_the_trade() {
 }
 
 #[test]
+fn an_order_that_is_not_confirmed_often_enough_is_a_failure_though_it_is_open() {
+    let mut scene = ready();
+    let confirmation = BreakerKey::confirmation(Venue::Bybit, sample());
+    for expected in [1, 2] {
+        let order = scene.order();
+        assert_eq!(scene.refusal(&order), None);
+        scene.reported(&order, OrderStatus::Open, |_| {});
+        scene.reported(&order, OrderStatus::Open, |report| {
+            report.reason = Some(Reason::Unconfirmed);
+        });
+        let listed = statuses(&mut scene);
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        assert_eq!(
+            (listed[0].breaker, listed[0].failures),
+            (confirmation, expected)
+        );
+    }
+}
+
+#[test]
 fn an_order_that_nobody_confirms_is_a_failure_after_ten_seconds() {
     let mut scene = ready();
     let confirmation = BreakerKey::confirmation(Venue::Bybit, sample());

@@ -6,6 +6,7 @@
 mod account;
 mod field;
 mod market;
+mod movement;
 mod order;
 mod private;
 mod public;
@@ -19,6 +20,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 pub use account::{Coin, Execution, ExecutionKind, Position, Wallet};
 pub use field::{LIST_LENGTH_MAX, List, Words};
 pub use market::{Bar, Bars, InstrumentInfo, RecentTrade, ServerTime};
+pub use movement::{Transaction, TransactionId, TransactionKind};
 pub use order::{OrderAcknowledgement, OrderInfo};
 pub use private::{PrivateMessage, Pushed, StreamOperation, read_private};
 pub use public::{DepthUpdate, LevelUpdate, PublicMessage, PublicTrade, read_public};
@@ -45,8 +47,8 @@ pub enum Malformed {
 /// A REST answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply<T> {
-    /// When the venue answered, by its clock.
-    pub time: Timestamp,
+    /// When the venue answered, by its clock, where it says so.
+    pub time: Option<Timestamp>,
     /// What it answered.
     pub outcome: Result<T, Refused>,
 }
@@ -80,7 +82,8 @@ struct Head {
     ret_code: i64,
     #[serde(default)]
     ret_msg: Words,
-    time: u64,
+    #[serde(default)]
+    time: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -96,7 +99,7 @@ struct Body<T> {
 /// [`Malformed`] when it is not such an answer.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<Reply<T>, Malformed> {
     let head: Head = json(bytes)?;
-    let time = Timestamp::from_millis(head.time);
+    let time = head.time.map(Timestamp::from_millis);
     let outcome = match VenueError::of_code(head.ret_code) {
         None => Ok(json::<Body<T>>(bytes)?.result),
         Some(class) => Err(Refused {
@@ -111,6 +114,9 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<Reply<T>, Malformed> {
 /// What a cancel-all answers with is a list of orders that says nothing about their end, so it is
 /// not read: only the order stream or a query is the truth.
 pub type CancelAllAcknowledgement = IgnoredAny;
+
+/// What a request answers with that has no result: the venue leaves it out then.
+pub type Done = Option<IgnoredAny>;
 
 fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
     if bytes.len() > MESSAGE_LENGTH_MAX {

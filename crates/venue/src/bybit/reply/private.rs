@@ -41,6 +41,8 @@ pub enum PrivateMessage {
     Positions(Pushed<Position>),
     /// Balances changed.
     Wallets(Pushed<Wallet>),
+    /// Word of what the venue does once the stream is gone; nothing of it matters while it is there.
+    CancelOnDisconnect,
 }
 
 /// What a topic pushed.
@@ -110,6 +112,7 @@ pub fn read_private(bytes: &[u8]) -> Result<PrivateMessage, Malformed> {
         "execution" => json(bytes).map(PrivateMessage::Executions),
         "position" => json(bytes).map(PrivateMessage::Positions),
         "wallet" => json(bytes).map(PrivateMessage::Wallets),
+        "dcp" => Ok(PrivateMessage::CancelOnDisconnect),
         _ => Err(head.unknown()),
     }
 }

@@ -145,6 +145,20 @@ fn a_refusal_carries_its_class_and_safe_words() {
 }
 
 #[test]
+fn what_has_no_result_answers_without_one() {
+    for text in [
+        r#"{"retCode":0,"retMsg":"success"}"#,
+        r#"{"retCode":0,"retMsg":"OK","result":{},"retExtInfo":{},"time":1790000000003}"#,
+    ] {
+        let done = read::<Done>(text.as_bytes()).unwrap();
+        assert!(done.outcome.is_ok(), "{text}");
+    }
+    let refused = read::<Done>(br#"{"retCode":10005,"retMsg":"Permission denied"}"#).unwrap();
+    let class = refused.outcome.map_err(|refused| refused.class);
+    assert_eq!(class, Err(VenueError::Authentication));
+}
+
+#[test]
 fn success_without_its_result_is_malformed() {
     let empty = read::<OrderAcknowledgement>(reply("{}").as_bytes());
     assert!(matches!(empty, Err(Malformed::Form(_))));
@@ -154,7 +168,8 @@ fn success_without_its_result_is_malformed() {
         acknowledged.outcome.unwrap().order,
         Some(OrderId::from_hex(OURS).unwrap())
     );
-    assert_eq!(acknowledged.time, Timestamp::from_millis(1_790_000_000_003));
+    let time = Timestamp::from_millis(1_790_000_000_003);
+    assert_eq!(acknowledged.time, Some(time));
 }
 
 fn execution_json(kind: &str, quantity: &str) -> String {
