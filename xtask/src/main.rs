@@ -17,6 +17,7 @@ mod fuzz;
 mod lexer;
 mod mutants;
 mod shell;
+mod simulation;
 mod tidy;
 mod volatility;
 mod walls;
@@ -50,8 +51,18 @@ Examples:
   cargo xtask tidy            before committing
   cargo xtask bench seal      one benchmark, in about a minute once it is built
   cargo xtask attack --cell nats-server/place   one cell of the attack suite
+  cargo xtask sim --seeds 1000       the simulation with faults; --planted puts its oracle to the test
   cargo xtask crash --kills 1000 --seed 7   the same moments again, as far as the machine allows
   cargo xtask volatility bars.csv.gz   what a limit of volatility would have cost";
+
+const SIM_EXAMPLES: &str = "\
+Examples:
+  cargo xtask sim                          500 seeds from 0, as in every `cargo xtask ci`
+  cargo xtask sim --seeds 10000 --from 500   ten thousand others
+  cargo xtask sim --seed 610               the whole story of one
+  cargo xtask sim --coverage               what occurred, and how often
+  cargo xtask sim --planted                which seed finds which planted bug
+  cargo xtask sim --seed 0 --bug ignores-receipt   the story of one that was found";
 
 #[derive(Subcommand)]
 enum Command {
@@ -112,6 +123,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run every core in one thread, from one seed, while everything around them goes wrong.
+    ///
+    /// The seed decides which messages are lost, which process dies at which point of its journal,
+    /// what the venue does, and when; after every step an oracle of its own checks that what must
+    /// never happen did not. Ends with a count; a violation is told with its seed, the last events
+    /// before it, and the command that plays it again to the last event. Exit code 1 then.
+    ///
+    /// With `--planted` the oracle is put to the test: one bug after another is planted, and each
+    /// must be found, as what it is. See docs/simulation.md.
+    #[command(after_help = SIM_EXAMPLES)]
+    Sim(simulation::Arguments),
     /// Kill processes of the real stack at random moments under load, and compare all accounts.
     ///
     /// Execution most often, each again while it starts up. Afterwards the exchange, execution and audit
@@ -167,6 +189,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Attack {
             cell, json, write, ..
         } => attack::run(&workspace, cell, *json, *write)?,
+        Command::Sim(arguments) => simulation::run(&workspace, arguments)?,
         Command::Crash { kills, seed } => crash::run(&workspace, *kills, *seed)?,
         Command::Volatility { file, json } => volatility::run(file, *json)?,
     })

@@ -52,8 +52,31 @@ impl World {
             cash: Usd::ZERO,
             tries: 0,
         });
+        self.oracle.watch.fresh.clear();
         self.trace.count("account read");
         self.ask(Purpose::Read(Stage::Before, since));
+    }
+
+    fn tell_account(&mut self, reading: Reading, positions: Vec<(Symbol, Exposure)>) {
+        let (mut open, mut fills, mut told) = (reading.open, reading.fills, positions.clone());
+        let foreign: Vec<Symbol> = open
+            .iter()
+            .filter(|order| order.order.is_none())
+            .map(|order| order.symbol)
+            .collect();
+        fills.retain(|fill| !self.hides(fill));
+        self.agree(&mut open, &fills, &mut told);
+        self.execution_step(Input::Account {
+            asked_at: reading.asked_at,
+            open,
+            fills,
+            positions: told,
+            cash: reading.cash,
+            movements: Vec::new(),
+        });
+        if self.execution.is_some() {
+            self.account_known(&positions, &foreign);
+        }
     }
 
     pub(crate) fn account_read(&mut self, stage: Stage, reply: Option<Reply>) {
@@ -83,18 +106,11 @@ impl World {
             }
             (Stage::After, Some(Reply::Positions(positions))) => {
                 if positions == reading.before {
-                    self.execution_step(Input::Account {
-                        asked_at: reading.asked_at,
-                        open: reading.open,
-                        fills: reading.fills,
-                        positions,
-                        cash: reading.cash,
-                        movements: Vec::new(),
-                    });
-                    return;
+                    return self.tell_account(reading, positions);
                 }
                 self.trace.count("account changed while it was read");
                 reading.tries += 1;
+                self.oracle.watch.fresh.clear();
                 reading.asked_at = now;
                 reading.before = positions;
                 (reading.tries < TRIES).then_some(Stage::Fills)

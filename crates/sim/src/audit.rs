@@ -11,9 +11,10 @@ use portcullis_wire::subjects::{
 use portcullis_wire::{Refusal, Sealed, Text};
 
 use crate::cast::{Seat, Who};
-use crate::faults::Point;
+use crate::faults::{JournalPoint, Point};
 use crate::log::payloads;
-use crate::settings::{Broken, CHAIN_KEY, audit_settings};
+use crate::planted::Bug;
+use crate::settings::{CHAIN_KEY, audit_settings};
 use crate::sure;
 use crate::world::{Event, MS, World};
 
@@ -184,14 +185,19 @@ impl World {
             Err(fault) => return self.violated(format!("audit: {fault}")),
         };
         if !effects.records.is_empty() {
+            if self.journal_point(Who::Audit, JournalPoint::BeforeAppend) {
+                return;
+            }
             self.audit_disk.entries.extend(payloads(&effects.records));
             self.sync_later(Who::Audit);
-            if self.crash_point(Who::Audit, Point::BeforeSync) {
+            if self.crash_point(Who::Audit, Point::BeforeSync)
+                || self.journal_point(Who::Audit, JournalPoint::Appended)
+            {
                 return;
             }
         }
         for due in effects.receipts {
-            if self.options.broken == Broken::ReceiptForged {
+            if self.has(Bug::ForgesReceipts) {
                 break;
             }
             self.oracle.receipts.push(due.receipt);

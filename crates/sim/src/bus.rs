@@ -6,7 +6,7 @@ use portcullis_wire::subjects::{Delivery, Row, Subject};
 use portcullis_wire::{ContentKey, Context, Header, Refusal, Sealed};
 
 use crate::cast::{Outgoing, Who};
-use crate::settings::Broken;
+use crate::planted::Bug;
 use crate::sure;
 use crate::world::{Event, MS, World};
 
@@ -82,9 +82,7 @@ impl World {
         for to in Who::CORES {
             let reads =
                 row.subscribers.contains(&role(to)) && row.may_read(&to.name(), &sealed.subject);
-            let unheard = from == Who::Alice
-                && to != Who::Execution
-                && self.options.broken == Broken::LatchForgets;
+            let unheard = from == Who::Alice && to != Who::Execution && self.has(Bug::ForgetsKill);
             if !reads || unheard || !self.seat(to).up {
                 continue;
             }
@@ -166,7 +164,9 @@ impl World {
         if refusal == Refusal::EarlierStart {
             self.trace.count("fact of an earlier start refused");
         }
-        if refusal.is_violation() && self.options.broken == Broken::Nothing {
+        // Where a clock jumped, honest messages come from the future.
+        let jumped = self.plan.jumps && refusal == Refusal::Future;
+        if refusal.is_violation() && !jumped && self.options.bug.is_none() {
             self.violated(format!(
                 "{who:?} took an honest {subject} for an attack: {code}"
             ));

@@ -3,7 +3,7 @@
 use execution_core::Input;
 
 use crate::cast::Who;
-use crate::settings::Broken;
+use crate::planted::Bug;
 use crate::venue::{Pushed, Signature};
 use crate::world::{Event, MS, World};
 
@@ -54,8 +54,9 @@ impl World {
         }
         match pushed {
             Pushed::Order(order) => self.execution_step(Input::Venue(order)),
+            Pushed::Fill(fill) if self.hides(&fill) => {}
             Pushed::Fill(fill) => {
-                if self.options.broken == Broken::FillCountedTwice {
+                if self.has(Bug::BooksFillsTwice) {
                     let mut again = fill.clone();
                     let id = format!("{}-again", fill.execution);
                     if let Ok(id) = portcullis_domain::VenueExecutionId::new(&id) {

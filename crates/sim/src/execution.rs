@@ -13,37 +13,17 @@ use portcullis_wire::{Header, Received, Sealed, Text, codec};
 
 use crate::accounts::Reading;
 use crate::cast::{Outgoing, Who};
-use crate::faults::Point;
+use crate::clocks::MEASURE_EVERY;
+use crate::faults::{JournalPoint, Point};
+use crate::journal::Entry;
+use crate::planted::Bug;
 use crate::requests::Call;
-use crate::settings::{Broken, execution_settings};
+use crate::settings::execution_settings;
 use crate::sure;
 use crate::world::{Event, MS, World};
 
-/// The longest record, in bytes.
-const RECORD_LENGTH_MAX: usize = 4_096;
-
-/// One entry of execution's journal.
-#[derive(Debug)]
-pub enum Entry {
-    /// What a step changed, encoded as on disk, and what it announces.
-    Step {
-        records: Vec<Vec<u8>>,
-        facts: Vec<Sealed>,
-    },
-    /// The stream has all facts before this number.
-    Acknowledged { before: u64 },
-}
-
-impl Entry {
-    pub fn records(&self) -> impl Iterator<Item = Record> {
-        let records: &[Vec<u8>] = match self {
-            Self::Step { records, .. } => records,
-            Self::Acknowledged { .. } => &[],
-        };
-        let decode = |bytes: &Vec<u8>| sure(codec::decode(bytes, RECORD_LENGTH_MAX), "a record");
-        records.iter().map(decode)
-    }
-}
+/// How often time passes for the core.
+pub const TICK: u64 = 50 * MS;
 
 /// Who waits for a signature.
 #[derive(Debug)]
@@ -75,6 +55,10 @@ pub struct ExecutionLife {
     beyond: BTreeSet<u64>,
     ticks: u64,
     pub stopping: bool,
+    /// The venue's clock minus execution's, as it was measured last, in microseconds.
+    pub venue_offset: i64,
+    /// Sealed permits, where a bug gave the core other ones.
+    permits: BTreeMap<OrderId, Vec<u8>>,
 }
 
 impl ExecutionLife {
@@ -93,10 +77,23 @@ impl ExecutionLife {
     }
 }
 
+fn pretended_receipt(order: OrderId, fact: portcullis_domain::Hash) -> Receipt {
+    Receipt {
+        fact,
+        order,
+        index: 1,
+        entry: portcullis_domain::Hash([9; 32]),
+    }
+}
+
 impl World {
     pub(crate) fn start_execution(&mut self, started_at: Timestamp) {
         let who = Who::Execution;
-        let settings = execution_settings(self.plan.daily_loss_max);
+        let mut settings = execution_settings(self.plan.daily_loss_max);
+        if self.has(Bug::LoosensLimitOnRestart) && !self.execution_disk.entries.is_empty() {
+            settings = execution_settings(self.plan.daily_loss_max * 100);
+        }
+        self.recover_journal();
         let mut core = Execution::new(settings, self.execution_latch, started_at);
         let mut unacknowledged: VecDeque<(u64, Sealed)> = VecDeque::new();
         let (mut facts, mut acknowledged) = (0, 0);
@@ -121,7 +118,14 @@ impl World {
                 }
             }
         }
-        self.oracle.forget_money();
+        self.oracle.restart(self.now);
+        self.oracle.watch.killed_at = (!self.execution_latch.may_trade()).then_some(self.now);
+        if self.has(Bug::ResetsDayOnRestart) {
+            records.extend(self.day_begun_again(&records));
+        }
+        if self.has(Bug::LoosensLimitOnRestart) {
+            records.retain(|record| !matches!(record, Record::LimitSeen(_)));
+        }
         for record in &records {
             self.oracle.record(record);
             if let Err(fault) = core.replay(record) {
@@ -141,7 +145,10 @@ impl World {
             beyond: BTreeSet::new(),
             ticks: 0,
             stopping: false,
+            venue_offset: 0,
+            permits: BTreeMap::new(),
         });
+        self.measure_venue_clock();
         if !unacknowledged.is_empty() {
             self.trace.count("facts said again after a restart");
         }
@@ -161,7 +168,7 @@ impl World {
         match resumed {
             Some(Ok(effects)) => {
                 for record in &effects.records {
-                    self.oracle.record(record);
+                    self.recorded(record);
                 }
                 if !effects.records.is_empty() {
                     self.trace.count("orders in doubt after a restart");
@@ -193,6 +200,13 @@ impl World {
                     if let Some(life) = self.execution.as_mut() {
                         life.stories.entry(order.message().id).or_insert(story);
                     }
+                    let (frame, id) = (permit.frame().to_vec(), order.message().id);
+                    let (permit, order) = self.resealed_permit(permit, order);
+                    if let Some(life) = self.execution.as_mut()
+                        && permit.frame() != frame
+                    {
+                        life.permits.insert(id, frame);
+                    }
                     self.execution_step(Input::Permit { permit, order });
                 }
                 Ok(_) => self.trace.count("duplicate recognised"),
@@ -223,6 +237,12 @@ impl World {
             };
             let issued_at = beat.header().issued_at;
             self.oracle.heartbeat = Some((*beat.message(), issued_at, self.clock(who)));
+            self.oracle.watch.heard_at = self.now;
+            let beat = if self.has(Bug::IgnoresPolicyHash) {
+                self.resealed_heartbeat(*beat.message())
+            } else {
+                beat
+            };
             self.execution_step(Input::Heartbeat(beat));
         } else if KILL.row.matches(subject) {
             if let Some(command) = self.open(who, &KILL, subject, frame)
@@ -252,7 +272,7 @@ impl World {
         if self.crash_point(Who::Execution, Point::BeforeLatch) {
             return;
         }
-        if cause == KillCause::Inconsistent && self.options.broken == Broken::Nothing {
+        if cause == KillCause::Inconsistent && self.options.bug.is_none() {
             let detail = detail.as_str();
             self.violated(format!("execution contradicts an honest venue: {detail}"));
         }
@@ -260,10 +280,11 @@ impl World {
             KillCause::HardLoss => "hard loss limit pulled the switch",
             _ => "kill acknowledged by execution",
         });
-        if self.options.broken != Broken::LatchForgets {
+        if !self.has(Bug::ForgetsKill) {
             self.execution_latch = KillState::Triggered;
         }
         self.oracle.execution_killed = true;
+        self.oracle.watch.killed_at.get_or_insert(self.now);
         self.execution_step(Input::Killed { cause, detail });
     }
 
@@ -275,7 +296,7 @@ impl World {
         match life.core.step(now, input) {
             Ok(effects) => {
                 for record in &effects.records {
-                    self.oracle.record(record);
+                    self.recorded(record);
                 }
                 self.perform(effects);
             }
@@ -290,6 +311,9 @@ impl World {
         for effect in step.effects {
             match effect {
                 Effect::Prepare { order, permit } => {
+                    let life = self.execution.as_mut();
+                    let sealed = life.and_then(|life| life.permits.remove(&order.id));
+                    let permit = sealed.unwrap_or(permit);
                     let message = PermitTaken {
                         order: order.id,
                         permit: permit.clone(),
@@ -297,7 +321,7 @@ impl World {
                     let cause = self.story(&order.id);
                     let sealed = self.seal(who, &PERMIT_TAKEN, None, &message, cause.as_ref());
                     let fact = audit_core::fact_digest(&sealed.frame);
-                    if self.options.broken == Broken::ReceiptForged {
+                    if self.has(Bug::ForgesReceipts) {
                         self.forge_receipt(order.id, fact);
                     }
                     let sealed_input = Input::FactSealed {
@@ -310,7 +334,7 @@ impl World {
                     {
                         return self.violated(format!("execution: {fault}"));
                     }
-                    prepared.push((facts.len(), order, permit));
+                    prepared.push((facts.len(), order, permit, fact));
                     facts.push(sealed);
                 }
                 Effect::Report(report) => {
@@ -360,6 +384,9 @@ impl World {
             }
         }
         if !step.records.is_empty() || !facts.is_empty() {
+            if self.journal_point(who, JournalPoint::BeforeAppend) {
+                return;
+            }
             let encode = |record: &Record| sure(codec::encode(record), "a record");
             let records = step.records.iter().map(encode).collect();
             let entry = Entry::Step {
@@ -368,7 +395,9 @@ impl World {
             };
             self.execution_disk.entries.push(entry);
             let after = self.execution_disk.entries.len();
-            if self.crash_point(who, Point::BeforeSync) {
+            if self.crash_point(who, Point::BeforeSync)
+                || self.journal_point(who, JournalPoint::Appended)
+            {
                 return;
             }
             let Some(life) = self.execution.as_mut() else {
@@ -377,12 +406,16 @@ impl World {
             let mut numbered: Vec<(u64, Sealed)> = (life.facts..).zip(facts).collect();
             life.facts += numbered.len() as u64;
             let mut orders = Vec::new();
-            for (index, order, permit) in prepared.into_iter().rev() {
-                let fact = numbered.remove(index);
-                self.say_early(fact);
+            for (index, order, permit, fact) in prepared.into_iter().rev() {
+                let numbered = numbered.remove(index);
+                self.say_early(numbered);
                 orders.push(order.id);
                 self.ask_for_order(&order, permit);
-                if self.options.broken == Broken::DurableTooEarly {
+                if self.has(Bug::IgnoresReceipt) {
+                    let receipt = pretended_receipt(order.id, fact);
+                    self.execution_step(Input::Receipt(receipt));
+                }
+                if self.has(Bug::SendsBeforeSync) {
                     self.execution_step(Input::Durable(order.id));
                 }
             }
@@ -402,8 +435,9 @@ impl World {
             }
             match action {
                 Effect::Place { order, ticket } => self.place(order, ticket),
+                Effect::CancelAll { symbol } if self.does_not_cancel(symbol) => {}
                 Effect::CancelAll { symbol } => self.cancel_all(symbol),
-                // Nobody else trades on the simulated account.
+                // The settings say that foreign orders are only reported.
                 Effect::CancelForeign { .. } => self.trace.count("foreign order cancelled"),
                 Effect::Query { order, symbol } => self.query(order, symbol),
                 Effect::Reconcile => self.read_account(),
@@ -419,11 +453,12 @@ impl World {
     /// The fact of a permit does not wait for its own record to be on disk, only for its turn: facts
     /// go out in the order of their places, or audit takes those it overtook for lost.
     fn say_early(&mut self, (number, sealed): (u64, Sealed)) {
+        let overtakes = self.has(Bug::OvertakesFacts);
         let Some(life) = self.execution.as_mut() else {
             return;
         };
         match life.written.back() {
-            Some(last) if self.options.broken != Broken::PermitOvertakes => {
+            Some(last) if !overtakes => {
                 let written = Written {
                     after: last.after,
                     facts: vec![(number, sealed)],
@@ -441,12 +476,7 @@ impl World {
 
     /// What a compromised audit could do: sign for what it never recorded.
     fn forge_receipt(&mut self, order: OrderId, fact: portcullis_domain::Hash) {
-        let receipt = Receipt {
-            fact,
-            order,
-            index: 1,
-            entry: portcullis_domain::Hash([9; 32]),
-        };
+        let receipt = pretended_receipt(order, fact);
         let signed = self.deployment.signed("audit", &receipt);
         self.publish(Who::Audit, &RECEIPT, None, &signed, None);
     }
@@ -455,6 +485,10 @@ impl World {
     pub(crate) fn execution_synced(&mut self) {
         let who = Who::Execution;
         let boot = self.seat(who).boot;
+        self.oracle.watch.synced = self.execution_disk.synced;
+        if self.journal_point(who, JournalPoint::Synced) {
+            return;
+        }
         loop {
             let synced = self.execution_disk.synced;
             let Some(life) = self.execution.as_mut() else {
@@ -492,6 +526,12 @@ impl World {
 
     pub(crate) fn execution_tick(&mut self) {
         let (who, boot) = (Who::Execution, self.seat(Who::Execution).boot);
+        if self.has(Bug::AcceptsOldHeartbeat)
+            && let Some((beat, ..)) = self.oracle.heartbeat
+        {
+            let beat = self.resealed_heartbeat(beat);
+            self.execution_step(Input::Heartbeat(beat));
+        }
         self.execution_step(Input::Tick);
         if !self.lives(who, boot) {
             return;
@@ -516,7 +556,9 @@ impl World {
         }
         if life.ticks.is_multiple_of(5) {
             match life.core.status(now, life.requests) {
-                Ok(status) => {
+                Ok(mut status) => {
+                    self.sabotage_status(&mut status);
+                    self.check_status(&status);
                     self.trace.count(match status.reason {
                         None => "execution may trade",
                         Some(reason) => reason.code(),
@@ -526,11 +568,13 @@ impl World {
                 Err(fault) => self.violated(format!("execution: {fault}")),
             }
         }
-        if self
-            .execution
-            .as_ref()
-            .is_some_and(|life| life.ticks.is_multiple_of(100))
-        {
+        let Some(ticks) = self.execution.as_ref().map(|life| life.ticks) else {
+            return;
+        };
+        if ticks.is_multiple_of(MEASURE_EVERY / TICK) {
+            self.measure_venue_clock();
+        }
+        if ticks.is_multiple_of(100) {
             self.compare_with_replay();
         }
     }

@@ -3,9 +3,15 @@
 use portcullis_domain::{Span, Timestamp};
 
 use crate::cast::Who;
+use crate::planted::Bug;
 use crate::random::Random;
-use crate::settings::{Broken, Options};
+use crate::settings::Options;
 use crate::world::{CHAOS_UNTIL, Event, MS, World};
+
+/// What rests fills within a second or so.
+pub const FILLS_USUAL: u64 = 120;
+/// Or it rests for most of the run.
+const FILLS_SELDOM: u64 = 4;
 
 /// Which faults a run has, and how many.
 #[derive(Clone, Debug)]
@@ -44,7 +50,25 @@ pub struct Plan {
     /// longer than a run, so most runs have breakers that hardly trip: the faults must reach the rest.
     pub breakers: bool,
     /// Whether midnight by UTC falls into the run.
-    midnight: bool,
+    pub midnight: bool,
+    /// The boundary of a journal at which the next process dies.
+    pub journal_point: Option<u64>,
+    /// Whether clocks jump.
+    pub jumps: bool,
+    /// Whether others trade on the account, and the venue does what nobody ordered.
+    pub meddling: bool,
+    /// How often what rests fills, in a thousand steps of the market.
+    pub fills: u64,
+    /// From when to when brain and risk-guard run another policy.
+    pub other_policy: Option<(u64, u64)>,
+}
+
+/// Where in its journal's life a process may die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalPoint {
+    BeforeAppend,
+    Appended,
+    Synced,
 }
 
 /// Between which effects a process may die.
@@ -97,24 +121,18 @@ impl Plan {
             daily_loss_max: if violent { 30 } else { 1_500 },
             midnight: random.chance(150),
             breakers: random.chance(250),
+            journal_point: None,
+            jumps: random.chance(200),
+            meddling: random.chance(400),
+            fills: random.pick(&[FILLS_USUAL, FILLS_USUAL, FILLS_SELDOM]),
+            other_policy: None,
         };
-        match options.broken {
-            Broken::ResendsOnTimeout => plan.venue = 300,
-            Broken::AuditLosesSynced | Broken::JournalLosesSynced => {
-                plan.crashes = true;
-                plan.crash_points = 40;
-            }
-            Broken::DurableTooEarly => plan.stall = Some(Who::Execution),
-            Broken::LatchForgets => {
-                plan.kill_at = Some(6_000 * MS);
-                plan.crashes = true;
-            }
-            Broken::Nothing
-            | Broken::VenueTakesTwice
-            | Broken::ReceiptForged
-            | Broken::OrderTampered
-            | Broken::FillCountedTwice
-            | Broken::PermitOvertakes => {}
+        if random.chance(500) {
+            plan.journal_point = Some(random.between(0, 3_000));
+        }
+        if random.chance(250) && options.faults {
+            let from = random.between(5_000, 18_000) * MS;
+            plan.other_policy = Some((from, from + random.between(1_500, 5_000) * MS));
         }
         plan
     }
@@ -137,7 +155,7 @@ impl World {
         }
         let after = self.random.between(300, 3_000) * MS;
         self.schedule(after, Event::Fault);
-        match self.random.between(0, 5) {
+        match self.random.between(0, 7) {
             0 | 1 if self.plan.crashes => {
                 let who = self.random.pick(&[
                     Who::Brain,
@@ -154,12 +172,13 @@ impl World {
                 let who = self.random.pick(&[
                     Who::Brain,
                     Who::Guard,
+                    Who::Guard,
                     Who::Execution,
                     Who::Signer,
                     Who::Audit,
                     Who::MarketData,
                 ]);
-                let until = self.now + self.random.between(100, 6_500) * MS;
+                let until = self.now + self.random.between(100, 12_000) * MS;
                 self.seat(who).isolated_until = until.min(CHAOS_UNTIL);
                 self.trace.count("fault: partition");
                 self.say(format_args!("{who:?} is cut off"));
@@ -175,11 +194,14 @@ impl World {
             4 if self.plan.clocks => {
                 let who = self.random.pick(&Who::ALL);
                 let offset = self.random.around(400_000);
-                self.seat(who).offset = offset;
+                let by = offset - self.seat(who).offset;
+                self.set_clock(who, by);
                 self.trace.count("fault: clock set");
                 self.say(format_args!("{who:?}'s clock is set to {offset} µs off"));
             }
             5 if self.plan.crashes => self.stop_in_order(),
+            6 if self.plan.jumps => self.jump(),
+            7 if self.plan.meddling => self.meddle(),
             _ => {}
         }
     }
@@ -234,6 +256,37 @@ impl World {
         if who == Who::Execution {
             self.compare_with_replay();
         }
+        self.die(who);
+    }
+
+    /// The next boundary of a journal. Whether the process died there.
+    pub(crate) fn journal_point(&mut self, who: Who, point: JournalPoint) -> bool {
+        if !self.seat(who).up {
+            return true;
+        }
+        if !self.chaos() {
+            return false;
+        }
+        self.journal_points += 1;
+        if self.plan.journal_point != Some(self.journal_points) {
+            return false;
+        }
+        self.plan.journal_point = Some(self.journal_points + self.random.between(1, 3_000));
+        self.trace.count(match point {
+            JournalPoint::BeforeAppend => "fault: crash before the append",
+            JournalPoint::Appended => "fault: crash after the append",
+            JournalPoint::Synced => "fault: crash after the sync, before what it allows",
+        });
+        self.say(format_args!("{who:?} is about to die, {point:?}"));
+        match point {
+            // The core is ahead of its journal here.
+            JournalPoint::BeforeAppend => self.die(who),
+            JournalPoint::Appended | JournalPoint::Synced => self.crash(who),
+        }
+        true
+    }
+
+    fn die(&mut self, who: Who) {
         let seat = self.seat(who);
         seat.up = false;
         seat.outbox.clear();
@@ -254,8 +307,10 @@ impl World {
                 self.execution = None;
                 self.venue_stream = None;
                 self.oracle.heartbeat = None;
-                let lost = self.execution_disk.crash(&mut self.random);
-                if self.options.broken == Broken::JournalLosesSynced {
+                let (lost, torn) =
+                    crate::journal::crash(&mut self.execution_disk, &mut self.random);
+                self.execution_torn = torn;
+                if self.has(Bug::LosesJournalRecords) {
                     let half = self.execution_disk.entries.len() / 2;
                     self.execution_disk.entries.truncate(half);
                     self.execution_disk.synced = half;
@@ -272,7 +327,7 @@ impl World {
                 self.trace.count("fault: audit dies");
                 self.audit = None;
                 let lost = self.audit_disk.crash(&mut self.random);
-                if self.options.broken == Broken::AuditLosesSynced {
+                if self.has(Bug::LosesAuditEntries) {
                     let half = self.audit_disk.entries.len() / 2;
                     self.audit_disk.entries.truncate(half);
                     self.audit_disk.synced = half;
@@ -325,7 +380,7 @@ impl World {
             }
             Who::Execution => {
                 self.execution_tick();
-                50
+                crate::execution::TICK / MS
             }
             Who::Audit => {
                 self.audit_step(audit_core::Input::Tick);
@@ -381,11 +436,17 @@ impl World {
             }
             Who::Audit => {
                 self.audit_disk.synced = self.audit_disk.synced.max(upto);
+                if self.journal_point(who, JournalPoint::Synced) {
+                    return;
+                }
                 let size = self.audit_disk.synced as u64;
                 self.audit_step(audit_core::Input::Durable { size });
             }
             _ => {
                 self.signer_disk.synced = self.signer_disk.synced.max(upto);
+                if self.journal_point(who, JournalPoint::Synced) {
+                    return;
+                }
                 self.release_signatures();
             }
         }

@@ -14,31 +14,40 @@
 //! order in which they act is part of what is tested.
 //!
 //! Which faults occur and when follows from the seed, so that a failure is a number:
-//! `PORTCULLIS_SIM_SEED=<n> cargo nextest run -p portcullis-sim --no-capture replay` shows its whole
-//! story. What is checked, what is not, and how the checks themselves are checked is in
+//! `cargo xtask sim --seed <n>` shows its whole story. What is checked, what is not, and how the checks themselves are checked is in
 //! `docs/simulation.md`.
 
 mod accounts;
 mod audit;
 mod bus;
 mod cast;
+mod clocks;
 mod events;
 mod execution;
 mod faults;
+mod journal;
 mod log;
 mod market;
+mod meddling;
 mod oracle;
+mod planted;
 mod quiescence;
 mod random;
+mod recovery;
 mod requests;
+mod runner;
+mod sabotage;
 mod services;
 mod settings;
+mod steps;
 mod surroundings;
 mod trace;
 mod venue;
 mod world;
 
-pub use settings::{Broken, Options};
+pub use planted::{Bug, Found, find};
+pub use runner::{Seeds, Tally};
+pub use settings::Options;
 pub use trace::{Coverage, Violation};
 pub use world::{Report, World};
 

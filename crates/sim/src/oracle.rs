@@ -15,12 +15,14 @@ use portcullis_domain::{
 use portcullis_venue::bybit::{Action, request_of, text_to_sign};
 use portcullis_wire::messages::{ExecutionStatus, Heartbeat, PermitTaken, Receipt, Trade};
 use portcullis_wire::subjects::PERMIT_TAKEN;
-use portcullis_wire::{Verified, Verifier};
+use portcullis_wire::{Refusal, Verified, Verifier};
 use rust_decimal::Decimal;
 
 use crate::cast::Who;
 use crate::log::entry;
-use crate::settings::{Broken, POLICY, TRADING_SECRET, execution_settings, trading_key};
+use crate::planted::Bug;
+use crate::settings::{POLICY, TRADING_SECRET, execution_settings, trading_key};
+use crate::steps::Watch;
 use crate::venue::sign;
 use crate::world::{CHAOS_UNTIL, MS, World};
 
@@ -52,6 +54,9 @@ pub struct Oracle {
     twice: Option<VenueExecutionId>,
     /// How often a day began while a position was held.
     pub days_held: u64,
+    /// How many facts audit refused as sealed in the future, where a clock jumped.
+    pub refused_by_audit: u64,
+    pub watch: Watch,
 }
 
 /// The money of one strategy, by execution's own record.
@@ -65,7 +70,8 @@ struct Strategy {
 
 impl Oracle {
     /// Execution starts again: what its journal lost, it does not know.
-    pub fn forget_money(&mut self) {
+    pub fn restart(&mut self, now: u64) {
+        self.watch.restart(now);
         self.cash = Decimal::ZERO;
         self.baseline = Decimal::ZERO;
         self.peak = Decimal::ZERO;
@@ -79,6 +85,7 @@ impl Oracle {
 
     /// Follows execution's own record, with an account of money of its own.
     pub fn record(&mut self, record: &Record) {
+        self.watch.record(record);
         match record {
             Record::Filled(fill) => {
                 if !self.booked.insert(fill.execution) {
@@ -219,6 +226,9 @@ impl World {
                 "order {id} leaves before its acceptance is on disk"
             ));
         }
+        if let Err(what) = self.licence() {
+            self.violated(format!("order {id} leaves under {what}"));
+        }
         if let Err(lacks) = self.is_permitted(order) {
             self.violated(format!("order {id} leaves without {lacks}"));
         }
@@ -229,18 +239,11 @@ impl World {
                 "order {id} leaves with a signature for something else"
             ));
         }
-        let now = self.clock(Who::Execution);
-        let licensed = self
-            .oracle
-            .heartbeat
-            .is_some_and(|(beat, sealed, received)| {
-                beat.kill == KillState::Armed
-                    && beat.posture != Posture::Emergency
-                    && beat.policy == POLICY
-                    && now.since(sealed.min(received)) <= Span::from_secs(1)
-            });
-        if !licensed {
-            self.violated(format!("order {id} leaves without a licence of risk-guard"));
+        if self.differs(&order.symbol) {
+            let symbol = order.symbol;
+            self.violated(format!(
+                "order {id} leaves though the venue's account differs in {symbol}"
+            ));
         }
         let limit = execution_settings(self.plan.daily_loss_max)
             .daily_loss_max
@@ -251,6 +254,27 @@ impl World {
                 "order {id} leaves with a loss of {loss} beyond {limit}"
             ));
         }
+    }
+
+    /// Risk-guard's last heartbeat lets orders leave.
+    fn licence(&mut self) -> Result<(), String> {
+        let now = self.clock(Who::Execution);
+        let (beat, sealed, received) = self
+            .oracle
+            .heartbeat
+            .ok_or("no heartbeat of risk-guard at all")?;
+        let age = now.since(sealed.min(received));
+        if age > Span::from_secs(1) {
+            let age = age.as_millis();
+            return Err(format!("a heartbeat of risk-guard that is {age} ms old"));
+        }
+        if beat.policy != POLICY {
+            return Err("another policy of risk-guard than execution's".to_owned());
+        }
+        if beat.kill != KillState::Armed || beat.posture == Posture::Emergency {
+            return Err(format!("a heartbeat of risk-guard that says {beat:?}"));
+        }
+        Ok(())
     }
 
     fn is_accepted_on_disk(&self, id: OrderId) -> bool {
@@ -376,7 +400,7 @@ impl World {
             .execution_disk
             .entries
             .iter()
-            .flat_map(crate::execution::Entry::records)
+            .flat_map(crate::journal::Entry::records)
         {
             if let Err(error) = replayed.replay(&record) {
                 fault = Some(error);
@@ -399,7 +423,7 @@ impl World {
         };
         self.trace.count("replay compared");
         if let Some(differ) = differ
-            && self.options.broken != Broken::LatchForgets
+            && !self.has(Bug::ForgetsKill)
         {
             self.violated(format!(
                 "the journal does not give the state that wrote it: {differ}"
@@ -425,7 +449,8 @@ impl World {
                     .is_some_and(|who| self.seat(who).boot != boot || !self.seat(who).up);
                 // So is a hole that both paths left open for too long because somebody was cut off;
                 // then the stream fills it late.
-                if !dead && !self.plan.partitions {
+                // And a clock that jumps ahead lets no time to fill it.
+                if !dead && !self.plan.partitions && !self.plan.jumps {
                     self.violated(format!(
                         "audit misses facts {from} to {to} of {source}, which lives"
                     ));
@@ -448,7 +473,15 @@ impl World {
             }
             Alert::Late { .. } => self.trace.count("audit recorded a late fact"),
             Alert::Violation { subject, code } => {
-                if self.options.broken == Broken::Nothing {
+                let jumped = self.plan.jumps && code.as_str() == Refusal::Future.code();
+                self.oracle.refused_by_audit += u64::from(jumped);
+                // What was late on the bus when its source started again: the stream brings it too.
+                let earlier = code.as_str() == "BOOT_BACKWARDS";
+                if earlier {
+                    self.trace
+                        .count("audit took a late fact of an earlier start for an attack");
+                }
+                if self.options.bug.is_none() && !jumped && !earlier {
                     let (subject, code) = (subject.clone(), code.clone());
                     self.violated(format!(
                         "audit takes an honest {subject} for an attack: {code}"

@@ -43,6 +43,15 @@ impl World {
         let unsettled = self.unsettled(&status, stopped);
         if self.now > 80_000 * MS {
             let reason = status.reason;
+            let fills = self.venue.fills.iter();
+            let booked = self.oracle.booked();
+            let mut missing = fills.filter(|fill| !booked.contains(&fill.execution));
+            if let Some(fill) = missing.next() {
+                let (execution, order) = (fill.execution, fill.order);
+                self.violated(format!(
+                    "fill {execution} of order {order} was never booked"
+                ));
+            }
             let unsettled = unsettled.unwrap_or("an order after the faults");
             self.violated(format!("no rest: still waits for {unsettled} ({reason:?})"));
             return true;
@@ -61,8 +70,10 @@ impl World {
                 self.placed_before_rest = Some(self.oracle.placed.len());
             }
             if self.placed_before_rest == Some(self.oracle.placed.len()) {
-                // It must trade again.
-                self.propose();
+                // It must trade again. Not in step with the heartbeats: where two clocks are nearly a
+                // second apart, each of them licenses for a moment only.
+                let after = self.random.between(0, 249) * MS;
+                self.schedule(after, Event::Propose);
                 return false;
             }
             self.trace.count("traded again after the faults");
@@ -96,7 +107,7 @@ impl World {
         if self.execution_disk.synced < self.execution_disk.entries.len()
             && !matches!(
                 self.execution_disk.entries.last(),
-                Some(crate::execution::Entry::Acknowledged { .. })
+                Some(crate::journal::Entry::Acknowledged { .. })
             )
         {
             return Some("execution's disk");
@@ -106,6 +117,9 @@ impl World {
         }
         if self.audit_disk.synced < self.audit_disk.entries.len() {
             return Some("audit's disk");
+        }
+        if self.meddled > 0 {
+            return Some("others to be done with the account");
         }
         let waits = self
             .execution
@@ -156,6 +170,12 @@ impl World {
 
     /// Every fill is in the audit log exactly once, as the venue has it.
     fn check_audited(&mut self, ours: &BTreeMap<Symbol, Decimal>) {
+        if self.oracle.refused_by_audit > 0 {
+            // Audit said so; what it refuses is not in its log.
+            return self
+                .trace
+                .count("audit refused facts as their clock or its own was wrong");
+        }
         let name = Who::Audit.name();
         let ring = self.deployment.ring(name);
         let verifier = Verifier::new(self.deployment.realm(), name, self.clock(Who::Audit), ring);
@@ -200,7 +220,7 @@ impl World {
             .map(|(symbol, held)| (symbol, held.normalize()))
             .collect();
         if held != *ours {
-            wrong = Some(format!(
+            wrong.get_or_insert(format!(
                 "audited fills make {held:?}, execution holds {ours:?}"
             ));
         }

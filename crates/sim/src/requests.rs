@@ -12,7 +12,7 @@ use crate::accounts::Stage;
 use crate::cast::Who;
 use crate::execution::Waiting;
 use crate::faults::Point;
-use crate::settings::Broken;
+use crate::planted::Bug;
 use crate::venue::{Reply, Signature};
 use crate::world::{Event, Flight, MS, World};
 
@@ -52,15 +52,14 @@ pub enum Await {
 }
 
 impl World {
-    /// The venue's time, as execution measured it: a little off.
-    pub(crate) fn venue_time_ms(&mut self) -> u64 {
-        let error = self.random.around(40_000);
-        Timestamp(self.venue_clock().0.saturating_add_signed(error)).as_millis()
-    }
-
     /// Asks for the signature of an order.
     pub(crate) fn ask_for_order(&mut self, order: &portcullis_domain::Order, permit: Vec<u8>) {
-        let timestamp_ms = self.venue_time_ms();
+        let Some(timestamp_ms) = self.venue_time_ms() else {
+            return self.execution_step(Input::Signed {
+                order: order.id,
+                answer: Err(Reason::ClockSkew),
+            });
+        };
         let payload = request_of(&Action::Place(order)).payload;
         let request = SignRequest {
             action: SignAction::Place { permit },
@@ -115,7 +114,7 @@ impl World {
             order.id, order.symbol, order.side, order.quantity, order.limit_price
         ));
         let mut request = request_of(&Action::Place(&order));
-        if self.options.broken == Broken::OrderTampered {
+        if self.has(Bug::TampersWithOrder) {
             request.payload = request.payload.replace("\"Buy\"", "\"Sell\"");
         }
         let call = self.ids_of_calls();
@@ -150,6 +149,7 @@ impl World {
 
     pub(crate) fn cancel_all(&mut self, symbol: Symbol) {
         self.trace.count("cancel all");
+        self.oracle.watch.cancelled(symbol, self.now);
         self.ask(Purpose::CancelAll(symbol));
     }
 
@@ -164,8 +164,11 @@ impl World {
     }
 
     pub(crate) fn log_in(&mut self) {
-        let expires_ms = self.venue_time_ms() + 10_000;
-        self.ask(Purpose::Login(expires_ms));
+        let boot = self.seat(Who::Execution).boot;
+        match self.venue_time_ms() {
+            Some(now_ms) => self.ask(Purpose::Login(now_ms + 10_000)),
+            None => self.schedule(500 * MS, Event::Login(boot)),
+        }
     }
 
     /// Asks the signer first; what follows happens when it answers.
@@ -212,13 +215,25 @@ impl World {
             }
         };
         let request = request_of(&action);
-        let timestamp_ms = self.venue_time_ms();
+        let boot = self.seat(Who::Execution).boot;
+        let call = self.ids_of_calls();
+        let Some(timestamp_ms) = self.venue_time_ms() else {
+            self.keep_call(
+                call,
+                Call {
+                    purpose,
+                    request,
+                    timestamp_ms: 0,
+                    awaits: Await::Signature,
+                },
+            );
+            return self.schedule(MS, Event::Deadline(boot, call, Await::Signature));
+        };
         let message = SignRequest {
             action: sign,
             timestamp_ms,
             payload: request.payload.clone().into_bytes(),
         };
-        let call = self.ids_of_calls();
         let sealed = self.publish(Who::Execution, &SIGN, None, &message, None);
         if let Some(life) = self.execution.as_mut() {
             life.waiting.insert(sealed.id, Waiting::Call(call));
@@ -232,7 +247,6 @@ impl World {
                 awaits: Await::Signature,
             },
         );
-        let boot = self.seat(Who::Execution).boot;
         self.schedule(
             SIGNATURE_DEADLINE,
             Event::Deadline(boot, call, Await::Signature),
@@ -286,7 +300,7 @@ impl World {
         );
         let usual = self.random.between(2, 20) * MS;
         let trouble = self.chaos() && self.random.chance(self.plan.venue);
-        let twice = self.options.broken == Broken::VenueTakesTwice;
+        let twice = self.has(Bug::VenueTakesTwice);
         if !trouble && !twice {
             return self.schedule(usual, Event::Arrive(flight));
         }
@@ -315,7 +329,7 @@ impl World {
 
     pub(crate) fn arrive(&mut self, flight: &Flight) {
         let now = self.venue_clock();
-        let twice = self.options.broken == Broken::VenueTakesTwice;
+        let twice = self.has(Bug::VenueTakesTwice);
         let reply = self.venue.take(
             now,
             &flight.request,
@@ -331,6 +345,7 @@ impl World {
             ));
         }
         self.check_venue();
+        self.check_arrival(flight, &reply);
         self.push_stream();
         let (boot, call) = (flight.boot, flight.call);
         let usual = self.random.between(2, 20) * MS;
@@ -384,7 +399,7 @@ impl World {
         match call.purpose {
             Purpose::Place(order, ticket) => {
                 let id = order.id;
-                if reply.is_none() && self.options.broken == Broken::ResendsOnTimeout {
+                if reply.is_none() && self.has(Bug::ResendsOnTimeout) {
                     return self.place(*order, ticket);
                 }
                 let outcome = placed(reply);
@@ -392,7 +407,9 @@ impl World {
             }
             Purpose::CancelAll(_) => {}
             Purpose::Query {
-                order, asked_at, ..
+                order,
+                asked_at,
+                symbol,
             } => {
                 let outcome = match reply {
                     Some(Reply::Orders(orders)) => orders
@@ -401,6 +418,9 @@ impl World {
                         .map_or(QueryOutcome::NotFound, QueryOutcome::Found),
                     _ => QueryOutcome::Failed,
                 };
+                if outcome == QueryOutcome::NotFound && self.has(Bug::GivesUpOnNotFound) {
+                    return self.take_for_refused(order, symbol);
+                }
                 self.execution_step(Input::Queried {
                     order,
                     asked_at,

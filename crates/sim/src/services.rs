@@ -13,9 +13,9 @@ use portcullis_wire::{Received, Text};
 use signer_core::{Answer, Decision, EnclosedPermit};
 
 use crate::cast::Who;
-use crate::faults::Point;
+use crate::faults::{JournalPoint, Point};
 use crate::settings::{
-    POLICY, QUIET_MAX, READING_SECRET, TRADING_SECRET, policy, reading_key, registry, strategies,
+    QUIET_MAX, READING_SECRET, TRADING_SECRET, policy, reading_key, registry, strategies,
     trading_key,
 };
 use crate::venue::sign;
@@ -59,7 +59,7 @@ impl World {
     pub(crate) fn start_brain(&mut self, started_at: Timestamp) {
         let settings = brain_core::Settings {
             policy: policy(self.plan.daily_loss_max, self.plan.breakers),
-            policy_hash: POLICY,
+            policy_hash: self.policy,
             strategies: registry(),
             orders_pending_max: 500,
             started_at,
@@ -69,7 +69,7 @@ impl World {
             Who::Brain,
             Notice::Started {
                 version: Text::lossy("sim"),
-                policy: Some(POLICY),
+                policy: Some(self.policy),
                 kill: None,
             },
         );
@@ -78,7 +78,7 @@ impl World {
     pub(crate) fn start_guard(&mut self, started_at: Timestamp) {
         let settings = risk_guard_core::Settings {
             policy: policy(self.plan.daily_loss_max, self.plan.breakers),
-            policy_hash: POLICY,
+            policy_hash: self.policy,
             strategies: strategies(),
             orders_per_second_max: 100,
             orders_pending_max: 500,
@@ -97,7 +97,7 @@ impl World {
             Who::Guard,
             Notice::Started {
                 version: Text::lossy("sim"),
-                policy: Some(POLICY),
+                policy: Some(self.policy),
                 kill: Some(self.guard_latch),
             },
         );
@@ -186,6 +186,9 @@ impl World {
         };
         let effects = match brain.step(now, input) {
             Ok(effects) => effects,
+            Err(brain_core::Fault::TimeReversed(_)) if self.plan.jumps => {
+                return self.watchdog(Who::Brain);
+            }
             Err(fault) => return self.violated(format!("brain: {fault}")),
         };
         for notice in effects.notices {
@@ -287,9 +290,19 @@ impl World {
         let is_tick = matches!(input, risk_guard_core::Input::Tick);
         let effects = match guard.step(now, input) {
             Ok(effects) => effects,
+            Err(risk_guard_core::Fault::TimeReversed(_)) if self.plan.jumps => {
+                return self.watchdog(Who::Guard);
+            }
             Err(fault) => return self.violated(format!("risk-guard: {fault}")),
         };
+        let keeps = !effects.records.is_empty();
+        if keeps && self.journal_point(Who::Guard, JournalPoint::BeforeAppend) {
+            return;
+        }
         self.guard_keeps(effects.records, effects.is_sync || is_tick);
+        if keeps && self.journal_point(Who::Guard, JournalPoint::Appended) {
+            return;
+        }
         if effects.kill.is_some() {
             self.trace.count("breakers pulled the switch");
             self.guard_killed();
@@ -387,6 +400,9 @@ impl World {
         };
         let effects = match signer.step(now, input) {
             Ok(effects) => effects,
+            Err(signer_core::Fault::TimeReversed(_)) if self.plan.jumps => {
+                return self.watchdog(Who::Signer);
+            }
             Err(fault) => return self.violated(format!("signer: {fault}")),
         };
         if effects.trigger.is_some() {
@@ -402,9 +418,14 @@ impl World {
         }
         let records = effects.records;
         if !records.is_empty() {
+            if self.journal_point(Who::Signer, JournalPoint::BeforeAppend) {
+                return;
+            }
             self.signer_disk.entries.extend(records);
             self.sync_later(Who::Signer);
-            if self.crash_point(Who::Signer, Point::BeforeSync) {
+            if self.crash_point(Who::Signer, Point::BeforeSync)
+                || self.journal_point(Who::Signer, JournalPoint::Appended)
+            {
                 return;
             }
         }

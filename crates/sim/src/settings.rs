@@ -10,6 +10,7 @@ use portcullis_wire::Text;
 use portcullis_wire::messages::{InstrumentPolicy, RiskPolicy};
 use rust_decimal::Decimal;
 
+use crate::planted::Bug;
 use crate::sure;
 use crate::world::MS;
 
@@ -24,35 +25,6 @@ pub const CHAIN_KEY: [u8; 32] = [0x2c; 32];
 /// The strategies that brain and risk-guard know.
 pub const STRATEGIES: [&str; 2] = ["sample", "other"];
 
-/// A wall that a test takes down in the simulation, to see that the oracle notices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Broken {
-    /// Every wall stands.
-    #[default]
-    Nothing,
-    /// Execution's shell sends a placement again when no answer came in time.
-    ResendsOnTimeout,
-    /// The venue takes an order that came twice over the network as two.
-    VenueTakesTwice,
-    /// Audit's disk loses entries that it said were synced.
-    AuditLosesSynced,
-    /// Audit signs receipts for facts that it never recorded.
-    ReceiptForged,
-    /// Execution's latch is not on disk when the kill switch is acknowledged, and nobody else hears
-    /// the command.
-    LatchForgets,
-    /// Execution's journal loses records that it said were synced.
-    JournalLosesSynced,
-    /// Execution's shell changes an order after it was signed.
-    OrderTampered,
-    /// Execution's shell tells its core about each fill twice, under another id.
-    FillCountedTwice,
-    /// Execution's shell says that a record is on disk before it is.
-    DurableTooEarly,
-    /// Execution's shell lets the fact of a permit overtake older facts that wait for the disk.
-    PermitOvertakes,
-}
-
 /// What to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -62,8 +34,8 @@ pub struct Options {
     pub faults: bool,
     /// Whether the whole story is kept, not only its end.
     pub keep_story: bool,
-    /// Which wall is missing.
-    pub broken: Broken,
+    /// Which bug is planted.
+    pub bug: Option<Bug>,
 }
 
 impl Options {
@@ -74,7 +46,7 @@ impl Options {
             seed,
             faults: true,
             keep_story: false,
-            broken: Broken::Nothing,
+            bug: None,
         }
     }
 }

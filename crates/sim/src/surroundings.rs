@@ -8,7 +8,8 @@ use portcullis_wire::subjects::{BOOK, CLOSES, KILL, PROPOSAL, TRADE};
 use rust_decimal::Decimal;
 
 use crate::cast::Who;
-use crate::settings::Broken;
+use crate::faults::FILLS_USUAL;
+use crate::planted::Bug;
 use crate::sure;
 use crate::world::{CHAOS_UNTIL, Event, MS, World};
 
@@ -32,7 +33,13 @@ impl World {
             let book = market.book(&mut self.random, venue_time);
             let (symbol, last) = (market.symbol(), market.listing.price(market.mid));
             let market = market.clone();
-            self.venue.trade(venue_time, &market, &mut self.random);
+            let fills = if self.now < CHAOS_UNTIL {
+                self.plan.fills
+            } else {
+                FILLS_USUAL
+            };
+            self.venue
+                .trade(venue_time, &market, &mut self.random, fills);
             if !self.seat(Who::MarketData).up {
                 continue;
             }
@@ -83,7 +90,10 @@ impl World {
             let away = self.random.between(1, (market.mid / 400).unsigned_abs()) as i64;
             market.listing.price(market.mid + sign * away)
         });
-        let notional = Decimal::from(self.random.between(50, 1_400));
+        // After the faults also as small as a half-open breaker lets through.
+        let small = self.now >= CHAOS_UNTIL && self.random.chance(300);
+        let (least, most) = if small { (6, 9) } else { (50, 1_400) };
+        let notional = Decimal::from(self.random.between(least, most));
         let proposal = Proposal {
             symbol: market.symbol(),
             side,
@@ -116,11 +126,9 @@ impl World {
         let signed = self.deployment.signed(Who::Alice.text(), &kill);
         self.publish(Who::Alice, &KILL, None, &signed, None);
         // People press again until they see it work.
-        if self.options.broken != Broken::LatchForgets
-            && !(self.oracle.guard_killed
-                && self.oracle.signer_killed
-                && self.oracle.execution_killed)
-        {
+        let oracle = &self.oracle;
+        let seen = oracle.guard_killed && oracle.signer_killed && oracle.execution_killed;
+        if !seen && !self.has(Bug::ForgetsKill) {
             self.schedule(400 * MS, Event::Kill);
         }
     }

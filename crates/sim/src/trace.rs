@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
+use crate::planted::Bug;
+
 /// How many of the last events a violation shows.
 const SHOWN: usize = 60;
 
@@ -15,10 +17,25 @@ pub type Coverage = BTreeMap<&'static str, u64>;
 pub struct Violation {
     /// The seed that does it again.
     pub seed: u64,
+    /// The bug that was planted.
+    pub bug: Option<Bug>,
     /// What happened.
     pub what: String,
     /// The last events before it.
     pub story: Vec<String>,
+    /// The same seed gives the same number.
+    pub trace_hash: u64,
+}
+
+impl Violation {
+    /// The command that does it again.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let bug = self
+            .bug
+            .map_or_else(String::new, |bug| format!(" --bug {}", bug.name()));
+        format!("cargo xtask sim --seed {}{bug}", self.seed)
+    }
 }
 
 impl fmt::Display for Violation {
@@ -28,11 +45,7 @@ impl fmt::Display for Violation {
         for line in &self.story {
             writeln!(f, "  {line}")?;
         }
-        write!(
-            f,
-            "again: PORTCULLIS_SIM_SEED={} cargo nextest run -p portcullis-sim --no-capture replay",
-            self.seed
-        )
+        write!(f, "again, with the whole story: {}", self.command())
     }
 }
 

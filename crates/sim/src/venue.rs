@@ -77,6 +77,8 @@ pub struct Venue {
     pub taken: BTreeMap<OrderId, u64>,
     /// Requests whose signature did not fit: an honest system never sends one.
     pub unsigned: Vec<String>,
+    /// Open orders of somebody else.
+    foreign: Vec<VenueOrder>,
     numbers: u64,
 }
 
@@ -181,8 +183,74 @@ impl Venue {
         .collect()
     }
 
-    /// The market moves: what crosses fills, and what rests fills at times.
-    pub fn trade(&mut self, now: Timestamp, market: &Market, random: &mut Random) {
+    /// Whether an order may still fill.
+    pub fn rests(&self, order: &OrderId) -> bool {
+        let found = self.by_link.get(order).and_then(|id| self.orders.get(id));
+        found.is_some_and(Resting::is_open)
+    }
+
+    /// Somebody trades on the account who is not execution.
+    pub fn shift(&mut self, symbol: Symbol, by: Decimal) {
+        let held = self.positions.entry(symbol).or_insert(Exposure::FLAT);
+        *held = sure(Exposure::new(held.get() + by), "a position");
+    }
+
+    /// Somebody else's order rests on the account.
+    pub fn place_foreign(&mut self, symbol: Symbol) {
+        self.numbers += 1;
+        self.foreign.push(VenueOrder {
+            order: None,
+            venue_order: sure(VenueOrderId::new(&format!("f{}", self.numbers)), "an id"),
+            symbol,
+            side: Side::Buy,
+            quantity: listing(symbol).quantity(20),
+            limit_price: Some(listing(symbol).price(listing(symbol).mid_ticks / 2)),
+            state: VenueState::Open,
+            filled: None,
+            detail: Text::lossy(""),
+        });
+    }
+
+    pub fn foreign_gone(&mut self, symbol: Symbol) {
+        self.foreign.retain(|order| order.symbol != symbol);
+    }
+
+    /// The venue cancels an order by itself.
+    pub fn end_one(&mut self, random: &mut Random) -> Option<OrderId> {
+        let open: Vec<(OrderId, VenueOrderId)> = self
+            .orders
+            .values()
+            .filter(|order| order.is_open())
+            .map(|order| (order.id, order.venue_order))
+            .collect();
+        let (order, id) = (!open.is_empty()).then(|| random.pick(&open))?;
+        self.end(id, VenueState::Cancelled);
+        Some(order)
+    }
+
+    /// What was filled before an order was cancelled is told only now.
+    pub fn fill_late(&mut self, now: Timestamp, random: &mut Random) -> Option<OrderId> {
+        let cancelled: Vec<(OrderId, VenueOrderId, i64, i64)> = self
+            .orders
+            .values()
+            .filter(|order| order.state == VenueState::Cancelled && order.filled < order.steps)
+            .map(|order| {
+                (
+                    order.id,
+                    order.venue_order,
+                    order.steps - order.filled,
+                    order.price,
+                )
+            })
+            .collect();
+        let (order, id, left, price) = (!cancelled.is_empty()).then(|| random.pick(&cancelled))?;
+        let steps = random.between(1, left.unsigned_abs()) as i64;
+        self.fill(now, id, steps, price);
+        Some(order)
+    }
+
+    /// The market moves: what crosses fills, and what rests fills so many times in a thousand.
+    pub fn trade(&mut self, now: Timestamp, market: &Market, random: &mut Random, fills: u64) {
         let symbol = market.symbol();
         let open: Vec<VenueOrderId> = self
             .orders
@@ -198,7 +266,7 @@ impl Venue {
                 Side::Buy => order.price >= market.ask(),
                 Side::Sell => order.price <= market.bid(),
             };
-            if crossed || random.chance(120) {
+            if crossed || random.chance(fills) {
                 let left = order.steps - order.filled;
                 let part = random.between(1, left.unsigned_abs()) as i64;
                 let price = order.price;
@@ -303,12 +371,14 @@ impl Venue {
         for id in open {
             self.end(id, VenueState::Cancelled);
         }
+        self.foreign.retain(|order| order.symbol.as_str() != symbol);
     }
 
     fn read_orders(&self, now: Timestamp, query: &str, random: &mut Random) -> Reply {
         let Some(link) = argument(query, "orderLinkId") else {
             let open = self.orders.values().filter(|order| order.is_open());
-            return Reply::Orders(open.map(Resting::told).collect());
+            let ours = open.map(Resting::told);
+            return Reply::Orders(ours.chain(self.foreign.iter().cloned()).collect());
         };
         let found = OrderId::from_hex(link)
             .ok()

@@ -2,22 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_domain::{EnvelopeId, KillState, OrderId, Timestamp};
+use portcullis_domain::{EnvelopeId, Hash, KillState, OrderId, Symbol, Timestamp};
 use portcullis_testkit::World as Deployment;
 use portcullis_testkit::seals::NOW;
 use portcullis_venue::bybit::Request;
+use rust_decimal::Decimal;
 
 use crate::audit::{AuditLife, Stream};
 use crate::cast::{Seat, Who};
-use crate::execution::{Entry, ExecutionLife};
+use crate::execution::ExecutionLife;
 use crate::faults::Plan;
+use crate::journal::{Entry, Torn};
 use crate::log::Disk;
 use crate::market::Market;
 use crate::oracle::Oracle;
+use crate::planted::Bug;
 use crate::random::Random;
 use crate::requests::Await;
 use crate::services::Pending;
-use crate::settings::Options;
+use crate::settings::{Options, POLICY};
 use crate::sure;
 use crate::trace::{Coverage, Trace, Violation};
 use crate::venue::{Pushed, Reply, Signature, Venue};
@@ -67,6 +70,11 @@ pub enum Event {
     Push(u64, u64, Pushed),
     Disconnected(u64, u64),
     AskRest,
+    Watchdog(Who, u64),
+    ClockRight(Who),
+    Policy(bool),
+    TradedBack(Symbol, Decimal),
+    ForeignGone(Symbol),
 }
 
 /// How a run ended that violated nothing.
@@ -111,6 +119,14 @@ pub struct World {
     pub(crate) execution: Option<ExecutionLife>,
     pub(crate) execution_latch: KillState,
     pub(crate) execution_disk: Disk<Entry>,
+    /// The entry that was being written when execution died.
+    pub(crate) execution_torn: Option<Torn>,
+    /// The policy that brain and risk-guard run.
+    pub(crate) policy: Hash,
+    /// How many boundaries of a journal were passed while faults last.
+    pub(crate) journal_points: u64,
+    /// What others did on the account and will undo.
+    pub(crate) meddled: u64,
     pub(crate) audit: Option<AuditLife>,
     pub(crate) audit_disk: Disk<Vec<u8>>,
     pub(crate) stream: Stream,
@@ -131,7 +147,8 @@ impl World {
         let mut random = Random::new(options.seed);
         let plan = Plan::new(&mut random, options);
         let began = plan.began(NOW);
-        let deployment = Deployment::new(began);
+        // Its own seals and readers serve the planted bugs alone; they open whatever the clock says.
+        let deployment = Deployment::new(Timestamp(1));
         let seats = Who::ALL
             .iter()
             .map(|who| (*who, Seat::new(&deployment, *who, 1, began)))
@@ -162,6 +179,10 @@ impl World {
             execution: None,
             execution_latch: KillState::Armed,
             execution_disk: Disk::default(),
+            execution_torn: None,
+            policy: POLICY,
+            journal_points: 0,
+            meddled: 0,
             audit: None,
             audit_disk: Disk::default(),
             stream: Stream::default(),
@@ -188,6 +209,10 @@ impl World {
         self.schedule(CHAOS_FROM, Event::Fault);
         self.schedule(CHAOS_FROM, Event::Propose);
         self.schedule(CHAOS_UNTIL, Event::AskRest);
+        if let Some((from, until)) = self.plan.other_policy {
+            self.schedule(from, Event::Policy(true));
+            self.schedule(until, Event::Policy(false));
+        }
         if let Some(at) = self.plan.kill_at {
             self.schedule(at, Event::Kill);
         }
@@ -200,7 +225,9 @@ impl World {
                 break;
             }
             self.now = at;
-            if self.happen(event) {
+            let over = self.happen(event);
+            self.after_step();
+            if over {
                 break;
             }
         }
@@ -209,8 +236,10 @@ impl World {
         match self.violation {
             Some(what) => Err(Box::new(Violation {
                 seed: self.options.seed,
+                bug: self.options.bug,
                 what,
                 story,
+                trace_hash,
             })),
             None => Ok(Report {
                 trace_hash,
@@ -281,6 +310,21 @@ impl World {
             Event::Push(boot, stream, pushed) => self.stream_pushed(boot, stream, pushed),
             Event::Disconnected(boot, stream) => self.stream_disconnected(boot, stream),
             Event::AskRest => return self.is_at_rest(),
+            Event::Watchdog(who, boot) => {
+                if self.lives(who, boot) {
+                    self.watchdog(who);
+                }
+            }
+            Event::ClockRight(who) => self.clock_right(who),
+            Event::Policy(other) => self.change_policy(other),
+            Event::TradedBack(symbol, by) => {
+                self.meddled -= 1;
+                self.venue.shift(symbol, -by);
+            }
+            Event::ForeignGone(symbol) => {
+                self.meddled -= 1;
+                self.venue.foreign_gone(symbol);
+            }
         }
         false
     }
@@ -288,6 +332,11 @@ impl World {
     /// Whether anything still goes wrong.
     pub(crate) const fn chaos(&self) -> bool {
         self.options.faults && self.now >= CHAOS_FROM && self.now < CHAOS_UNTIL
+    }
+
+    /// Whether this bug is planted.
+    pub(crate) fn has(&self, bug: Bug) -> bool {
+        self.options.bug == Some(bug)
     }
 
     pub(crate) fn violated(&mut self, what: impl Into<String>) {

@@ -176,6 +176,12 @@ impl Execution {
         for order in in_flight {
             self.doubt(&mut effects, order, now, "in flight when the process ended")?;
         }
+        // What was in doubt before is asked for now: when it was due was said by a clock that may
+        // have been ahead.
+        let doubtful: Vec<OrderId> = self.orders.doubtful().map(|entry| entry.order.id).collect();
+        for order in doubtful {
+            self.with_doubt(&order, |doubt| doubt.ask_at = now);
+        }
         if let Some(killing) = &mut self.killing {
             killing.orders = self.orders.live_count();
         }
