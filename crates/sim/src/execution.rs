@@ -120,14 +120,17 @@ impl World {
         }
         self.oracle.restart(self.now);
         self.oracle.watch.killed_at = (!self.execution_latch.may_trade()).then_some(self.now);
-        if self.has(Bug::ResetsDayOnRestart) {
-            records.extend(self.day_begun_again(&records));
-        }
         if self.has(Bug::LoosensLimitOnRestart) {
             records.retain(|record| !matches!(record, Record::LimitSeen(_)));
         }
         for record in &records {
             self.oracle.record(record);
+        }
+        if self.has(Bug::ResetsDayOnRestart) {
+            records = self.day_begun_again(&core, &records);
+            records.iter().for_each(|record| self.oracle.record(record));
+        }
+        for record in &records {
             if let Err(fault) = core.replay(record) {
                 return self.violated(format!("execution does not replay its journal: {fault}"));
             }

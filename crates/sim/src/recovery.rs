@@ -1,11 +1,9 @@
 //! What execution's shell makes of its journal when it starts.
 
-use execution_core::{Kept, Record};
-use portcullis_wire::codec;
+use execution_core::{Execution, Kept, Record};
 
 use crate::journal::Entry;
 use crate::planted::Bug;
-use crate::sure;
 use crate::world::World;
 
 impl World {
@@ -28,33 +26,28 @@ impl World {
         self.oracle.watch.synced = self.execution_disk.synced;
     }
 
-    /// What a shell records that takes each start for the first of the day.
-    pub(crate) fn day_begun_again(&mut self, records: &[Record]) -> Option<Record> {
-        let mut day = None;
-        let mut baseline = portcullis_domain::Usd::ZERO;
+    /// What a shell replays that begins the journal anew at each start, and the day with it: the state
+    /// as it was, but for the day's baseline. A second beginning of a day the core would refuse.
+    pub(crate) fn day_begun_again(&self, fresh: &Execution, records: &[Record]) -> Vec<Record> {
+        let mut core = fresh.clone();
         for record in records {
-            match record {
-                Record::DayBegan {
-                    day: began, chain, ..
-                } => day = Some((*began, *chain)),
-                Record::Equity { equity, .. } => baseline = *equity,
-                _ => {}
+            if core.replay(record).is_err() {
+                return records.to_vec();
             }
         }
-        // As if the journal had been begun anew: a second beginning of a day the core would refuse.
-        let (number, chain) = day?;
-        let record = Record::Kept(Kept::Day {
-            number,
-            baseline,
-            peak: baseline,
-            limit: None,
-            chain,
+        let mut state = core.snapshot();
+        let recorded = state.iter().find_map(|record| match record {
+            Record::Kept(Kept::Ledger { equity, .. }) => Some(*equity),
+            _ => None,
         });
-        let records = vec![sure(codec::encode(&record), "a record")];
-        self.execution_disk.entries.push(Entry::Step {
-            records,
-            facts: Vec::new(),
-        });
-        Some(record)
+        for record in &mut state {
+            if let (Record::Kept(Kept::Day { baseline, peak, .. }), Some(equity)) =
+                (record, recorded)
+            {
+                *baseline = equity;
+                *peak = equity;
+            }
+        }
+        state
     }
 }

@@ -16,6 +16,23 @@ impl Execution {
     }
 
     pub(crate) fn apply(&mut self, record: &Record) -> Result<(), Fault> {
+        // A snapshot is the head of a journal: in the middle it would undo what came before.
+        match record {
+            Record::Kept(_) if self.begun => return Err(Fault::Snapshot),
+            Record::Kept(_) | Record::Sampled { .. } => {}
+            Record::Accepted { .. }
+            | Record::Sent { .. }
+            | Record::InDoubt { .. }
+            | Record::Opened { .. }
+            | Record::Filled(_)
+            | Record::Ended { .. }
+            | Record::DayBegan { .. }
+            | Record::LimitSeen(_)
+            | Record::Moved(_)
+            | Record::CashBegan(_)
+            | Record::Agreed { .. }
+            | Record::Equity { .. } => self.begun = true,
+        }
         match record {
             Record::Accepted {
                 order,

@@ -34,8 +34,8 @@ pub enum Fault {
     /// A day began twice, or before one that began already, or what it began with was changed.
     #[error("the journal's beginning of day {0} does not follow from what is before it")]
     Day(u64),
-    /// A snapshot has fills of an order that it does not have.
-    #[error("the journal's snapshot is not whole")]
+    /// A part of a snapshot is not at the head of the journal, or of an order that it does not have.
+    #[error("the journal's snapshot is not whole, or not at its head")]
     Snapshot,
 }
 
@@ -92,6 +92,8 @@ pub struct Execution {
     pub(crate) fresh: Vec<FreshFill>,
     /// When it was last put on record that both agree.
     pub(crate) agreed_at: Option<Timestamp>,
+    /// Whether anything happened after the snapshot that the journal may begin with.
+    pub(crate) begun: bool,
     /// The order of a snapshot whose fills come next.
     pub(crate) restored: Option<OrderId>,
     pub(crate) heartbeat: Option<(Heartbeat, Timestamp)>,
@@ -135,6 +137,7 @@ impl Execution {
             halts: Halts::new(),
             fresh: Vec::new(),
             agreed_at: None,
+            begun: false,
             restored: None,
             heartbeat: None,
             guard_is_silent: false,

@@ -1,7 +1,7 @@
 //! A snapshot is the state: what follows from it is what would have followed.
 use crate::bench::{Bench, fill, id, settings, venue};
 use execution_core::{
-    Execution, Input, Kept, Movement, MovementKind, PlaceOutcome, Record, VenueState,
+    Execution, Fault, Input, Kept, Movement, MovementKind, PlaceOutcome, Record, VenueState,
 };
 use portcullis_domain::{KillState, Reason, Side, Span, VenueOrderId};
 use portcullis_testkit::seals::{NOW, order};
@@ -107,6 +107,19 @@ proptest! {
         let resumed = replayed(&short, &bench);
         prop_assert_eq!(told(resumed, &bench), told(whole, &bench));
     }
+}
+
+#[test]
+fn a_snapshot_in_the_middle_of_a_journal_is_refused() {
+    let mut bench = Bench::ready();
+    bench.step(Input::Tick);
+    let mut journal = bench.journal.clone();
+    journal.extend(bench.execution.snapshot());
+    let mut execution = Execution::new(settings(), KillState::Armed, bench.now);
+    let refused = journal
+        .iter()
+        .try_for_each(|record| execution.replay(record));
+    assert_eq!(refused, Err(Fault::Snapshot));
 }
 
 #[test]
