@@ -341,10 +341,11 @@ impl View {
             }
             Notice::VenueHalt {
                 symbol,
+                reason,
                 is_over,
                 evidence,
             } => {
-                let text = halt_words(*symbol, *is_over, evidence);
+                let text = halt_words(*symbol, *reason, *is_over, evidence);
                 self.happened(at, source, !is_over, text);
             }
             Notice::KillConfirmed {

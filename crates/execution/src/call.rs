@@ -82,7 +82,7 @@ impl From<Unanswered> for CallError {
 }
 
 impl Venue {
-    /// The same, again and again as the table of retries says.
+    /// As [`Venue::call`], again and again as the table of retries says.
     pub(crate) async fn call_again<T: DeserializeOwned>(
         &self,
         kind: Kind,
@@ -92,7 +92,7 @@ impl Venue {
         self.call_within(kind, Duration::MAX, action, sign).await
     }
 
-    /// The same, as long as no wait is longer than `patience`. Where it is the core that asks again,
+    /// As [`Venue::call_again`], as long as no wait is longer than `patience`. Where it is the core that asks again,
     /// that is nothing: only a wrong clock is set right and the request sent once more.
     async fn call_within<T: DeserializeOwned>(
         &self,

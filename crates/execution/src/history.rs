@@ -2,6 +2,7 @@
 //! entry each, so that a crash never keeps one without the other.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use execution_core::Record;
 use portcullis_domain::EnvelopeId;
@@ -25,10 +26,22 @@ pub enum HistoryError {
     #[error("an entry that this version does not understand")]
     Entry(#[from] CodecError),
     /// It was written by another version.
-    #[error(
-        "the journal has format {0}, and this version reads format {FORMAT}: start the version that wrote it"
-    )]
+    #[error("the journal has format {0}, and this version reads format {FORMAT} alone")]
     Format(u32),
+}
+
+impl HistoryError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn next_step(&self, path: &Path) -> String {
+        match self {
+            Self::Entry(_) => format!(
+                "start the version that wrote {}, or restore it from a backup",
+                path.display()
+            ),
+            Self::Format(_) => format!("start the version that wrote {}", path.display()),
+        }
+    }
 }
 
 /// A sealed fact, byte for byte, to be sent again should the process end before the stream has it.
@@ -278,7 +291,7 @@ impl Acknowledgements {
 
 #[cfg(test)]
 mod tests {
-    use execution_core::Record;
+    use execution_core::{Kept, KeptState, Record};
     use portcullis_domain::{OrderId, OrderStatus, Usd};
 
     use super::*;
@@ -363,6 +376,37 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_parts_of_a_snapshot_fit_the_room_of_a_record() {
+        use portcullis_domain::{Timestamp, VenueExecutionId, VenueOrderId};
+        let longest = "x".repeat(40);
+        let mut order = portcullis_testkit::seals::order(u64::MAX, Timestamp(u64::MAX));
+        order.strategy = "a-name-of-20-letters".parse().unwrap();
+        order.symbol = "A-SYMBOL-OF-20-CHARS".parse().unwrap();
+        order.quantity = "999999999999999.123456789012".parse().unwrap();
+        order.limit_price = "999999999999999.123456789012".parse().unwrap();
+        let parts = [
+            Kept::Order {
+                order,
+                accepted_at: Timestamp(u64::MAX),
+                expires_at: Timestamp(u64::MAX),
+                venue_order: Some(VenueOrderId::new(&longest).unwrap()),
+                filled: "999999999999999.123456789012".parse().unwrap(),
+                state: KeptState::InDoubt {
+                    settled_at: Timestamp(u64::MAX),
+                },
+            },
+            Kept::Executions(vec![
+                VenueExecutionId::new(&longest).unwrap();
+                Kept::EXECUTIONS_MAX
+            ]),
+        ];
+        for part in parts {
+            let length = codec::encode(&Record::Kept(part)).unwrap().len();
+            assert!(length <= RECORD_ROOM, "{length}");
+        }
+    }
+
+    #[test]
     fn the_longest_equity_fits_the_room_of_a_record() {
         let equity: Usd = "-999999999999999.123456789012".parse().unwrap();
         let strategy = "a-name-of-20-letters".parse().unwrap();
@@ -384,8 +428,9 @@ mod tests {
             format: FORMAT + 1,
             facts: 0,
         });
-        let error = History::read(&[later.unwrap()]).unwrap_err().to_string();
-        assert!(error.contains("start the version that wrote it"), "{error}");
+        let error = History::read(&[later.unwrap()]).unwrap_err();
+        let step = error.next_step(Path::new("/state/journal"));
+        assert_eq!(step, "start the version that wrote /state/journal");
     }
 
     #[test]

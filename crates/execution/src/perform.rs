@@ -11,13 +11,14 @@ use sha2::{Digest, Sha256};
 use crate::history::{encode_acknowledged, encode_step, encode_whole, length};
 use crate::shell::{Role, Shell, ShellError, Written};
 
-/// The journal is begun anew when it is so many bytes long,
+/// The journal is begun anew when it is at least so many bytes long, and
+/// [`COMPACT_RATIO`] times as long as the state that it began with.
 const COMPACT_LENGTH_MIN: u64 = 64 << 20;
-/// and so many times as long as the state that it began with.
+/// See [`COMPACT_LENGTH_MIN`].
 const COMPACT_RATIO: u64 = 4;
 
 impl Shell {
-    /// Does what the core said: seals the facts, writes journal entry, and sends what need not wait.
+    /// Does what the core said: seals the facts, writes the journal entry, and sends what need not wait.
     pub(crate) async fn perform(
         &mut self,
         step: Effects,
@@ -125,7 +126,9 @@ impl Shell {
         if self.journal_length < most.max(COMPACT_LENGTH_MIN) {
             return Ok(());
         }
-        // What the stream may lack goes into the new journal: the facts of a moment.
+        // What the stream may lack goes into the new journal. Facts of an earlier start are not among the
+        // copies, and need not be: they were sent again before the first fact of this start, which has no
+        // copy either, so that copies are complete only once all of these are acknowledged.
         let Some(unacknowledged) = self.acknowledgements.copies() else {
             return Ok(());
         };

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use execution_core::{Effect, Effects, Execution, Fault, Input, Settings};
 use portcullis_domain::{KillCause, KillState, OrderId, Reason, Span, Timestamp};
+use portcullis_runtime::exit::Unusable;
 use portcullis_runtime::journal::{self, Kept};
 use portcullis_runtime::{
     BusError, Durable, Ending, Inbox, Journal, JournalError, Latch, Raw, Service, StateDir,
@@ -27,7 +28,7 @@ use tokio::sync::mpsc;
 
 use crate::bybit::{PrivateStream, RestClient, SetupError, StreamEvent, StreamSettings};
 use crate::config::{Arguments, Config};
-use crate::history::{Acknowledgements, History, HistoryError, encode_beginning};
+use crate::history::{Acknowledgements, History, encode_beginning};
 use crate::venue::{Event, Signed, Venue};
 
 /// How often time passes for the core.
@@ -53,7 +54,9 @@ pub enum ShellError {
     #[error("keep the journal")]
     Journal(#[from] JournalError),
     #[error("read the journal")]
-    History(#[source] HistoryError),
+    History(#[source] Unusable),
+    #[error("trust the journal")]
+    Replay(#[source] Unusable),
     #[error("encode for the journal")]
     Encode(#[source] CodecError),
     #[error("trust the state")]
@@ -144,7 +147,11 @@ impl Shell {
             // What was cut off was never acknowledged; the venue's account tells the rest.
             torn: _,
         } = Journal::keep(state, "journal", &latch)?;
-        let history = History::read(&records).map_err(ShellError::History)?;
+        let path = state.join("journal");
+        let history = History::read(&records).map_err(|error| {
+            let step = error.next_step(&path);
+            ShellError::History(Unusable::new(error, step))
+        })?;
         if records.is_empty() {
             let beginning = encode_beginning().map_err(ShellError::Encode)?;
             journal.append_lazy(vec![beginning])?;
@@ -159,7 +166,14 @@ impl Shell {
         };
         let mut core = Execution::new(settings, latch.state(), now);
         for record in &history.records {
-            core.replay(record)?;
+            core.replay(record).map_err(|fault| {
+                let step = format!(
+                    "restore {} from a backup, after finding out what changed it: audit's log has \
+                     every fill and every beginning of a day",
+                    path.display()
+                );
+                ShellError::Replay(Unusable::new(fault, step))
+            })?;
         }
         tracing::info!(
             records = history.records.len(), facts_to_repeat = history.unacknowledged.len(),
@@ -226,6 +240,7 @@ impl Shell {
             journal,
             facts: history.facts,
             journal_length: history.length,
+            // Unknown after a start: the journal is begun anew once, if it is long.
             state_length: 0,
             acknowledgements: Acknowledgements::default(),
             written,

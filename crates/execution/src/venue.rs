@@ -317,7 +317,8 @@ impl Venue {
         })
     }
 
-    /// The kill switch is pulled: what waits to be sent again and is no way out is not.
+    /// The kill switch is pulled: requests that wait to be sent again are dropped, unless they take risk
+    /// away or see it.
     pub fn killed(&self) {
         self.0.killed.send_replace(true);
     }

@@ -164,7 +164,7 @@ impl Journal {
             .map_err(open_error)?;
         lock(&file, path)?;
         // A new journal that a crash left unfinished.
-        match std::fs::remove_file(writer::aside(path)) {
+        match std::fs::remove_file(writer::next_path(path)) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(open_error(cause)),
             Ok(()) | Err(_) => {}
         }

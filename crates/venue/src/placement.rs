@@ -60,9 +60,15 @@ mod tests {
         assert_eq!(Answer::NotSent.proof(), unsent);
         assert_eq!(Answer::None.proof(), Proof::Nothing);
         for class in VenueError::ALL {
-            let expected = match class.refusal_of_order() {
-                Some(reason) => Proof::NotTaken(reason),
-                None => Proof::Nothing,
+            let expected = match class {
+                VenueError::Duplicate | VenueError::Network | VenueError::Unknown => Proof::Nothing,
+                VenueError::InsufficientFunds => Proof::NotTaken(Reason::InsufficientFunds),
+                VenueError::SlippageExceeded | VenueError::Invalid | VenueError::NotFound => {
+                    Proof::NotTaken(Reason::VenueRejected)
+                }
+                VenueError::Authentication => Proof::NotTaken(Reason::VenueAuthentication),
+                VenueError::ClockSkew => Proof::NotTaken(Reason::ClockSkew),
+                VenueError::RateLimited => Proof::NotTaken(Reason::VenueRateLimit),
             };
             assert_eq!(Answer::Refused(*class).proof(), expected, "{class:?}");
         }

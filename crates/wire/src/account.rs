@@ -105,13 +105,15 @@ pub struct OpenOrder {
     pub since: Timestamp,
 }
 
-/// Where nothing new is sent, as the venue's account contradicts ours.
+/// Where nothing new is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VenueHalt {
     /// In which instrument; `None` in all of them.
     pub symbol: Option<Symbol>,
-    /// What both say.
+    /// Why: the venue's account contradicts ours, or an order was not confirmed in time.
+    pub reason: Reason,
+    /// What both say, or which order it is.
     pub evidence: Text,
 }
 
@@ -131,7 +133,8 @@ pub struct ExecutionStatus {
     pub day: u64,
     /// The day's loss: realised, unrealised, fees and funding; negative is a gain.
     pub loss: Usd,
-    /// The loss since 24 hours ago (at most a quarter of an hour more), by the same reckoning.
+    /// The loss since 24 hours ago, by the same reckoning; since a quarter of an hour earlier at most,
+    /// or after a pause since the last sample before it.
     pub loss_rolling: Usd,
     /// The limit of both: the tightest that was in force today.
     pub loss_max: Usd,
@@ -160,10 +163,10 @@ pub struct ExecutionStatus {
     pub orders_unknown: u64,
     /// How many orders wait for more confirmations of the venue.
     pub orders_unconfirmed: u64,
-    /// Where the venue's account contradicts ours, so that nothing new is sent there; at most 16.
+    /// Where nothing new is sent, and why; at most 16.
     pub halts: Vec<VenueHalt>,
-    /// How long after the kill the venue confirmed that no order is open, in milliseconds; `None`
-    /// while it did not, or while nothing was killed.
+    /// How long after the last kill, or after a start with the latch pulled, the venue confirmed that no
+    /// order is open, in milliseconds; `None` while it did not, or while nothing was killed.
     pub kill_confirmed_ms: Option<u64>,
     /// How many fills were booked since the journal began.
     pub fills: u64,

@@ -389,13 +389,15 @@ pub enum Notice {
         /// Fills that were not known before.
         fills: u64,
     },
-    /// The venue's account contradicts execution's, so that nothing new is sent there; or no longer.
+    /// Execution sends nothing new somewhere, or does again.
     VenueHalt {
         /// In which instrument; `None` in all of them.
         symbol: Option<Symbol>,
-        /// Whether both agree again.
+        /// Why: the venue's account contradicts ours, or an order was not confirmed in time.
+        reason: Reason,
+        /// Whether that is over.
         is_over: bool,
-        /// What both say.
+        /// What both say, or which order it is.
         evidence: Text,
     },
     /// After a kill the venue confirmed that no order is open.

@@ -454,6 +454,7 @@ fn vectors() -> Vec<Vector> {
         orders_unconfirmed: 1,
         halts: vec![portcullis_wire::messages::VenueHalt {
             symbol: Some(symbol),
+            reason: Reason::VenueDiffers,
             evidence: Text::new("x").unwrap(),
         }],
         kill_confirmed_ms: Some(400),

@@ -47,6 +47,7 @@ pub struct Kill {
 
 /// How long the services may take, and execution to cancel what is open.
 const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What became of a kill command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Answers {
@@ -157,7 +158,7 @@ fn report(result: &Answers, reason: &Text, output: &Output) {
             "latched": services,
             "complete": result.is_complete(),
             "orders_open": result.open,
-            "venues": [{ "venue": Venue::Bybit.to_string(), "confirmed_ms": result.confirmed_ms }],
+            "kill_confirmed_ms": result.confirmed_ms,
         }),
     );
     for line in lines(result, output) {
@@ -182,7 +183,8 @@ fn lines(result: &Answers, output: &Output) -> Vec<String> {
         ),
         (Some(0), None) => {
             let text = format!(
-                "{} has not confirmed yet that nothing is open",
+                "{} has not confirmed yet that nothing is open: look again with `portcullis status`, \
+                 or at the venue",
                 Venue::Bybit
             );
             output.paint(Tone::Attention, &text)
@@ -191,7 +193,7 @@ fn lines(result: &Answers, output: &Output) -> Vec<String> {
             let text = format!("{open} orders are still open or in doubt: portcullis orders");
             output.paint(Tone::Bad, &text)
         }
-        (None, _) => output.paint(Tone::Attention, "execution does not say what is open"),
+        (None, _) => output.paint(Tone::Attention, "execution does not say what is open: look again with `portcullis status`, or at the venue"),
     };
     vec![first, open]
 }

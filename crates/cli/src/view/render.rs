@@ -118,7 +118,7 @@ impl View {
                 positions_line(&status.positions)
             ));
             for halt in &status.halts {
-                let text = super::halt_words(halt.symbol, false, &halt.evidence);
+                let text = super::halt_words(halt.symbol, halt.reason, false, &halt.evidence);
                 lines.push(format!(
                     "{}{}",
                     head("halted"),
@@ -371,15 +371,11 @@ fn day_line(status: &ExecutionStatus, output: &Output) -> String {
     };
     // The limit holds for any 24 hours as well; they are shown when they are nearer to it.
     let rolling = status.loss_rolling;
-    let before = if rolling > status.loss.max(Usd::ZERO) {
-        format!(", loss of 24 h {}", money(rolling))
+    let rolling_is_nearer = rolling > status.loss.max(Usd::ZERO);
+    let (nearest, before) = if rolling_is_nearer {
+        (rolling, format!(", loss in 24 h {}", money(rolling)))
     } else {
-        String::new()
-    };
-    let nearest = if before.is_empty() {
-        status.loss
-    } else {
-        rolling
+        (status.loss, String::new())
     };
     let text = format!(
         "{word} {} USD{before}, hard limit {}",

@@ -1,6 +1,6 @@
 //! What services tell, in words.
 
-use portcullis_domain::{KillCause, Symbol, Venue};
+use portcullis_domain::{KillCause, Reason, Symbol, Venue};
 use portcullis_wire::Text;
 use portcullis_wire::messages::CommandOutcome;
 
@@ -30,17 +30,24 @@ pub const fn cause_words(cause: KillCause) -> &'static str {
 
 /// That nothing new is sent somewhere, or is again.
 #[must_use]
-pub fn halt_words(symbol: Option<Symbol>, is_over: bool, evidence: &Text) -> String {
+pub fn halt_words(
+    symbol: Option<Symbol>,
+    reason: Reason,
+    is_over: bool,
+    evidence: &Text,
+) -> String {
     let place = symbol.map_or_else(|| "any instrument".to_owned(), |at| at.to_string());
     if is_over {
-        format!("{place} goes on: {evidence}")
+        format!("{place}, {reason} is over: {evidence}")
     } else {
-        format!("nothing new in {place}: {evidence}")
+        format!("nothing new in {place}, {reason}: {evidence}")
     }
 }
 
 /// That the venue has confirmed a kill.
 #[must_use]
 pub fn kill_words(venue: Venue, orders: u64, after_ms: u64) -> String {
-    format!("{venue} confirms after {after_ms} ms that nothing is open; {orders} orders were")
+    format!(
+        "{venue} confirms after {after_ms} ms that nothing is open; {orders} orders were when it was pulled"
+    )
 }

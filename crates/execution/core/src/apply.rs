@@ -2,6 +2,7 @@
 
 use portcullis_domain::{Fill, Order, OrderId, Quantity, Timestamp};
 
+use crate::confirm::never_at_venue;
 use crate::engine::{Execution, Fault};
 use crate::hard_limits::ARRIVAL_MAX;
 use crate::input::Effects;
@@ -88,7 +89,7 @@ impl Execution {
                 self.change(order, |entry| {
                     entry.closing = None;
                     entry.state = State::Ended(*status);
-                    if entry.needs_no_word() {
+                    if never_at_venue(*status) {
                         entry.watch = None;
                     }
                 })

@@ -167,6 +167,7 @@ impl Execution {
             let evidence = Text::lossy("every order is confirmed");
             out.effects.push(Effect::Notice(Notice::VenueHalt {
                 symbol: Some(symbol),
+                reason: Reason::Unconfirmed,
                 is_over: true,
                 evidence,
             }));
@@ -208,6 +209,7 @@ impl Execution {
         if self.orders.overdue_in(symbol) == 0 {
             out.effects.push(Effect::Notice(Notice::VenueHalt {
                 symbol: Some(symbol),
+                reason: Reason::Unconfirmed,
                 is_over: false,
                 evidence: Text::lossy(said),
             }));
@@ -226,24 +228,18 @@ impl Entry {
             self.watch = Some(Watch::new(self.accepted_at, self.notional()));
         }
     }
+}
 
-    /// Whether its end is one that the venue has no part in, so that nothing has to be confirmed.
-    pub(crate) const fn needs_no_word(&self) -> bool {
-        match &self.state {
-            State::Ended(OrderStatus::Refused | OrderStatus::Rejected) => true,
-            State::Ended(
-                OrderStatus::Accepted
-                | OrderStatus::Sent
-                | OrderStatus::Unknown
-                | OrderStatus::Open
-                | OrderStatus::Filled
-                | OrderStatus::Cancelled,
-            )
-            | State::Accepted(_)
-            | State::Sent { .. }
-            | State::InDoubt(_)
-            | State::Open => false,
-        }
+/// Whether an order that ended so was never one of the venue's: there is nothing to confirm.
+pub const fn never_at_venue(status: OrderStatus) -> bool {
+    match status {
+        OrderStatus::Refused | OrderStatus::Rejected => true,
+        OrderStatus::Accepted
+        | OrderStatus::Sent
+        | OrderStatus::Unknown
+        | OrderStatus::Open
+        | OrderStatus::Filled
+        | OrderStatus::Cancelled => false,
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use portcullis_domain::{Exposure, Hash, KillState, OrderId, Span, Timestamp, Usd};
+use portcullis_domain::{Exposure, Hash, KillState, OrderId, Reason, Span, Timestamp, Usd};
 use portcullis_wire::Text;
 use portcullis_wire::agreement::Agreement;
 use portcullis_wire::messages::{
@@ -19,8 +19,8 @@ use crate::orders::{Entry, Orders, State};
 use crate::reconcile::{FreshFill, Halts, Theirs};
 use crate::record::Record;
 
-/// How far back fills are fetched beyond the last one known.
-const FILLS_OVERLAP: Span = Span::from_secs(60);
+/// How far back fills and movements are fetched beyond what is known.
+const FETCH_OVERLAP: Span = Span::from_secs(60);
 
 /// A state that cannot be trusted: the process must stop, and a stopped execution sends nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,8 +87,8 @@ pub struct Execution {
     pub(crate) movements: BTreeSet<(Timestamp, Text)>,
     /// Where the venue's account contradicted ours when they were last compared.
     pub(crate) halts: Halts,
-    /// Fills that the stream told since the last reconciliation was asked for: the account that it
-    /// brings may be older than they are.
+    /// Fills that the stream told since the last account came: the next one may be older than they
+    /// are.
     pub(crate) fresh: Vec<FreshFill>,
     /// When it was last put on record that both agree.
     pub(crate) agreed_at: Option<Timestamp>,
@@ -200,7 +200,7 @@ impl Execution {
             .last_fill_at
             .unwrap_or(self.started_at)
             .max(self.reconciled_at);
-        known.minus(FILLS_OVERLAP)
+        known.minus(FETCH_OVERLAP)
     }
 
     /// From when on movements of the wallet must be fetched for a reconciliation, by the venue's
@@ -208,7 +208,7 @@ impl Execution {
     #[must_use]
     pub fn movements_since(&self) -> Timestamp {
         let agreed = self.agreed_at.unwrap_or(self.started_at);
-        agreed.minus(FILLS_OVERLAP)
+        agreed.minus(FETCH_OVERLAP)
     }
 
     /// Decides.
@@ -251,7 +251,7 @@ impl Execution {
                 self.queried(out, order, asked_at, outcome, now)?;
             }
             Input::Venue(update) => self.venue(out, &update, Way::Stream, now)?,
-            Input::VenueFill(fill) => self.fresh_fill(out, fill)?,
+            Input::VenueFill(fill) => self.fresh_fill(out, fill, now)?,
             Input::StreamUp => {
                 self.streaming_since = Some(now);
                 self.reconciled = false;
@@ -363,12 +363,17 @@ impl Execution {
     }
 
     fn halts_listed(&self) -> Vec<VenueHalt> {
-        let overdue = self.orders.overdue_symbols().map(|symbol| VenueHalt {
-            symbol: Some(symbol),
-            evidence: Text::lossy("an order was not confirmed in time"),
+        let overdue = self.orders.overdue().map(|entry| VenueHalt {
+            symbol: Some(entry.order.symbol),
+            reason: Reason::Unconfirmed,
+            evidence: Text::lossy(&alloc::format!(
+                "order {} was not confirmed in time",
+                entry.order.id
+            )),
         });
         let halts = self.halts.iter().map(|(symbol, evidence)| VenueHalt {
             symbol: *symbol,
+            reason: Reason::VenueDiffers,
             evidence: evidence.clone(),
         });
         let listed = halts.chain(overdue);

@@ -245,7 +245,7 @@ pub enum Effect {
         /// Which instrument.
         symbol: Symbol,
     },
-    /// Cancel one open order at the venue that is not ours.
+    /// Cancel one open order at the venue that is not ours, or is no longer what left here.
     CancelForeign {
         /// What it trades.
         symbol: Symbol,

@@ -6,7 +6,7 @@ use portcullis_domain::{
 use portcullis_wire::messages::{ExecutionReport, Notice, Permit, Receipt};
 use portcullis_wire::{Text, Verified};
 
-use crate::confirm::Way;
+use crate::confirm::{Way, never_at_venue};
 use crate::engine::{Execution, Fault};
 use crate::input::{Effect, Effects, PlaceOutcome, QueryOutcome, Ticket, VenueOrder, VenueState};
 use crate::orders::{Closing, Doubt, Entry, State};
@@ -419,6 +419,9 @@ impl Execution {
         reason: Option<Reason>,
         detail: &str,
     ) -> Result<(), Fault> {
+        if never_at_venue(status) {
+            self.unwatch(out, order);
+        }
         self.emit(out, Record::Ended { order, status })?;
         self.report(out, order, reason, detail);
         Ok(())

@@ -296,15 +296,14 @@ impl Orders {
         self.overdue_by_symbol.get(&symbol).copied().unwrap_or(0)
     }
 
-    /// Instruments with such orders.
-    pub fn overdue_symbols(&self) -> impl Iterator<Item = Symbol> {
-        self.overdue_by_symbol
-            .iter()
-            .filter(|(_, count)| **count > 0)
-            .map(|(symbol, _)| *symbol)
+    /// Orders that were not confirmed in time.
+    pub fn overdue(&self) -> impl Iterator<Item = &Entry> {
+        let any = self.overdue_by_symbol.values().any(|count| *count > 0);
+        let watched = self.watched().take_while(move |_| any);
+        watched.filter(|entry| entry.watch.is_some_and(|watch| watch.is_overdue()))
     }
 
-    /// Those orders.
+    /// Orders that wait for confirmations, the first to be looked at first.
     pub fn watched(&self) -> impl Iterator<Item = &Entry> {
         self.watched
             .iter()

@@ -8,8 +8,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use portcullis_domain::{
-    AmountError, Exposure, Fill, OrderId, Quantity, Side, Span, Symbol, Timestamp, Usd, Venue,
-    VenueExecutionId,
+    AmountError, Exposure, Fill, OrderId, Quantity, Reason, Side, Span, Symbol, Timestamp, Usd,
+    Venue, VenueExecutionId,
 };
 use portcullis_wire::Text;
 use portcullis_wire::messages::Notice;
@@ -26,9 +26,10 @@ use crate::upkeep::RECONCILE_ROUTINE;
 const CENT: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
 /// The last place of the average price of a position, to which the venue rounds it.
 const PRICE_ROUNDING: Decimal = Decimal::from_parts(1, 0, 0, false, 8);
-/// How often it is put on record that both agree.
+/// How often it is put on record that both agree: from there on movements are fetched after a restart.
 const AGREED_EVERY: Span = Span::from_secs(60 * 60);
-/// How long a movement that was booked is remembered after both accounts agreed about it.
+/// How long a movement that was booked is remembered: longer than what is fetched again reaches back,
+/// which is the time since both last agreed on record, and a minute.
 const MOVEMENTS_KEPT: Span = Span::from_secs(4 * 60 * 60);
 
 /// The most fills that may come while the account is read, for both to be compared.
@@ -37,6 +38,8 @@ const FRESH_MAX: usize = 4_096;
 /// A fill that came while the account was read, perhaps too late to be in it.
 #[derive(Clone, Copy, Debug)]
 pub struct FreshFill {
+    /// When it came.
+    at: Timestamp,
     execution: VenueExecutionId,
     symbol: Symbol,
     side: Side,
@@ -77,7 +80,7 @@ impl Execution {
         }
         let known: BTreeSet<VenueExecutionId> =
             theirs.fills.iter().map(|fill| fill.execution).collect();
-        fresh.retain(|fill| !known.contains(&fill.execution));
+        fresh.retain(|fill| fill.at >= asked_at && !known.contains(&fill.execution));
         for fill in theirs.fills {
             self.fill(out, fill)?;
         }
@@ -123,7 +126,12 @@ impl Execution {
     }
 
     /// Books a fill that the stream tells.
-    pub(crate) fn fresh_fill(&mut self, out: &mut Effects, fill: Fill) -> Result<(), Fault> {
+    pub(crate) fn fresh_fill(
+        &mut self,
+        out: &mut Effects,
+        fill: Fill,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         let before = self.ledger.cash();
         let fills_before = self.ledger.fills();
         let (execution, symbol) = (fill.execution, fill.symbol);
@@ -132,6 +140,7 @@ impl Execution {
         if self.ledger.fills() > fills_before && self.fresh.len() < FRESH_MAX {
             let after = self.ledger.cash();
             self.fresh.push(FreshFill {
+                at: now,
                 execution,
                 symbol,
                 side,
@@ -152,8 +161,11 @@ impl Execution {
             MovementKind::Transfer => "transfer",
         };
         let detail = format!(
-            "{kind} of {} USD by the venue ({})",
+            "{kind} of {} USD{} by the venue ({})",
             movement.amount,
+            movement
+                .symbol
+                .map_or_else(String::new, |symbol| format!(" for {symbol}")),
             movement.id.as_str()
         );
         self.emit(out, Record::Moved(movement))?;
@@ -388,6 +400,7 @@ impl Execution {
 fn halt(symbol: Option<Symbol>, is_over: bool, evidence: Text) -> Effect {
     Effect::Notice(Notice::VenueHalt {
         symbol,
+        reason: Reason::VenueDiffers,
         is_over,
         evidence,
     })

@@ -16,9 +16,6 @@ use crate::engine::{Execution, Fault};
 use crate::orders::{Doubt, Entry, State};
 use crate::record::Record;
 
-/// The most fills of an order in one record, so that it fits the journal.
-const EXECUTIONS_MAX: usize = 16;
-
 /// A part of the state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -106,6 +103,11 @@ pub enum Kept {
         /// The venue's id of it.
         id: Text,
     },
+}
+
+impl Kept {
+    /// The most fills of an order in one record, so that it stays below 1,024 bytes as any other.
+    pub const EXECUTIONS_MAX: usize = 16;
 }
 
 /// Where an order stands.
@@ -246,6 +248,6 @@ fn keep_order(kept: &mut Vec<Kept>, entry: &Entry) {
         state,
     });
     let executions: Vec<VenueExecutionId> = entry.executions.iter().copied().collect();
-    let parts = executions.chunks(EXECUTIONS_MAX);
+    let parts = executions.chunks(Kept::EXECUTIONS_MAX);
     kept.extend(parts.map(|part| Kept::Executions(part.to_vec())));
 }

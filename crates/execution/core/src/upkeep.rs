@@ -59,15 +59,14 @@ impl Execution {
             return Ok(());
         }
         self.killed_at = now;
-        if self.kill.may_trade() || self.killing.is_none() {
-            self.killing = Some(Killing {
-                since: now,
-                orders: self.orders.live_count(),
-                confirmed_after: None,
-            });
-            // Nothing open is proven by the venue alone, and as soon as it can be.
-            self.reconcile_at = now;
-        }
+        // Whoever kills wants to know what is open now, not what was after an earlier kill.
+        self.killing = Some(Killing {
+            since: now,
+            orders: self.orders.live_count(),
+            confirmed_after: None,
+        });
+        // That nothing is open is proven by the venue alone, as soon as it can be asked.
+        self.reconcile_at = now;
         self.kill = KillState::Triggered;
         let state = self.kill;
         out.effects.push(Effect::Notice(Notice::KillSwitch {
@@ -163,7 +162,6 @@ impl Execution {
         if now >= self.reconcile_at {
             self.reconcile_asked_at = now;
             self.reconcile_at = now.plus(RECONCILE_ROUTINE);
-            self.fresh.clear();
             out.effects.push(Effect::Reconcile);
         }
         Ok(())

@@ -87,7 +87,7 @@ fn a_journal_that_is_begun_anew_holds_what_it_began_with_and_what_came_after() {
         .collect();
     before.wait().unwrap();
     replaced.wait().unwrap();
-    assert!(!writer::aside(&path).exists());
+    assert!(!writer::next_path(&path).exists());
     for durable in after {
         durable.wait().unwrap();
     }
@@ -105,9 +105,9 @@ fn a_journal_that_is_begun_anew_holds_what_it_began_with_and_what_came_after() {
 fn a_new_journal_that_was_not_finished_is_dropped_and_the_old_one_stays() {
     let (_folder, path) = folder();
     written(&path, 3);
-    fs::write(writer::aside(&path), b"half of it").unwrap();
+    fs::write(writer::next_path(&path), b"half of it").unwrap();
     assert_eq!(Journal::open(&path).unwrap().1, all(3));
-    assert!(!writer::aside(&path).exists());
+    assert!(!writer::next_path(&path).exists());
 }
 
 #[test]
@@ -116,12 +116,12 @@ fn a_new_journal_that_cannot_be_made_stops_the_journal_and_loses_nothing() {
     let (journal, _) = Journal::open(&path).unwrap();
     journal.append(all(3)).wait().unwrap();
     // Its place is taken.
-    fs::create_dir(writer::aside(&path)).unwrap();
+    fs::create_dir(writer::next_path(&path)).unwrap();
     let error = journal.replace(all(1)).wait().unwrap_err();
     assert!(matches!(error, JournalError::Write { .. }), "{error:?}");
     assert!(journal.append(all(1)).wait().is_err());
     drop(journal);
-    fs::remove_dir(writer::aside(&path)).unwrap();
+    fs::remove_dir(writer::next_path(&path)).unwrap();
     assert_eq!(Journal::open(&path).unwrap().1, all(3));
 }
 

@@ -102,7 +102,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes a whole new journal, or nothing.
+    /// Takes a whole new journal, or nothing. It is as long as whoever keeps the journal lets its state
+    /// become, and not counted among what waits: it takes the place of what is on disk already.
     pub(super) fn replace(
         &self,
         records: Vec<Vec<u8>>,
@@ -240,7 +241,7 @@ impl Writer {
     fn replace(&mut self, records: &[Vec<u8>]) -> io::Result<()> {
         let mut fresh = Self {
             path: self.path.clone(),
-            file: beside(&self.path)?,
+            file: create_next(&self.path)?,
             end: 0,
             allocated: 0,
         };
@@ -259,7 +260,7 @@ impl Writer {
             fresh.grow()?;
         }
         fresh.file.sync_all()?;
-        std::fs::rename(aside(&self.path), &self.path)?;
+        std::fs::rename(next_path(&self.path), &self.path)?;
         let parent = self
             .path
             .parent()
@@ -285,20 +286,20 @@ impl Writer {
 }
 
 /// Where the next journal is made.
-pub(super) fn aside(path: &Path) -> PathBuf {
+pub(super) fn next_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     name.into()
 }
 
-fn beside(path: &Path) -> io::Result<File> {
+fn create_next(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(aside(path))
+        .open(next_path(path))
 }
 
 /// Appends a record with its length and checksum.

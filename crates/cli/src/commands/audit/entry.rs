@@ -187,9 +187,10 @@ fn describe_notice(notice: &Notice) -> String {
         }
         Notice::VenueHalt {
             symbol,
+            reason,
             is_over,
             evidence,
-        } => halt_words(*symbol, *is_over, evidence),
+        } => halt_words(*symbol, *reason, *is_over, evidence),
         Notice::KillConfirmed {
             venue,
             orders,

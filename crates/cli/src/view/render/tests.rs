@@ -93,7 +93,7 @@ fn the_days_loss_stands_against_the_hard_limit() {
     status.loss_rolling = "400".parse().unwrap();
     assert_eq!(
         day_line(&status, &output),
-        "loss 25.00 USD, loss of 24 h 400.00, hard limit 500.00  [################....] 80 %"
+        "loss 25.00 USD, loss in 24 h 400.00, hard limit 500.00  [################....] 80 %"
     );
 }
 
@@ -102,6 +102,7 @@ fn where_the_venue_contradicts_us_is_shown_with_what_both_say() {
     let mut status = execution_status(KillState::Armed, "0");
     status.halts = vec![portcullis_wire::messages::VenueHalt {
         symbol: Some("XRPUSDT".parse().unwrap()),
+        reason: Reason::VenueDiffers,
         evidence: portcullis_wire::Text::lossy("position of XRPUSDT: 1 at the venue, 0 here"),
     }];
     let mut view = healthy();
@@ -110,7 +111,9 @@ fn where_the_venue_contradicts_us_is_shown_with_what_both_say() {
     let line = screen.iter().find(|line| line.starts_with("halted"));
     assert_eq!(
         line.map(String::as_str),
-        Some("halted     nothing new in XRPUSDT: position of XRPUSDT: 1 at the venue, 0 here")
+        Some(
+            "halted     nothing new in XRPUSDT, VENUE_DIFFERS: position of XRPUSDT: 1 at the venue, 0 here"
+        )
     );
 }
 

@@ -169,7 +169,7 @@ fn the_beginning_of_a_day_is_written_once_and_cannot_be_changed_or_left_out() {
 }
 
 proptest! {
-    /// Property 13: restarts, clocks set by up to a day either way and other settings neither hide a loss
+    /// Restarts, clocks set by up to a day either way and other settings neither hide a loss
     /// nor give it room again within the day.
     #[test]
     fn a_loss_survives_restarts_clocks_and_settings(

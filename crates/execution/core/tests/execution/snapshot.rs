@@ -91,7 +91,7 @@ fn eventful(steps: &[(u8, u8)]) -> Bench {
 }
 
 proptest! {
-    /// Property 8, with a snapshot between: state(replay) = state(live).
+    /// With a snapshot between: state(replay) = state(live).
     #[test]
     fn a_journal_that_begins_with_a_snapshot_gives_the_same_state(
         before in prop::collection::vec((any::<u8>(), any::<u8>()), 0..60),
@@ -143,7 +143,7 @@ fn a_snapshot_knows_the_fills_that_were_booked() {
 }
 
 #[test]
-fn an_order_of_many_fills_is_kept_in_records_that_fit() {
+fn an_order_of_many_fills_is_kept_in_several_records() {
     let mut bench = Bench::ready();
     bench.send(1);
     for number in 0..1_000 {
