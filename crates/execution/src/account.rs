@@ -13,7 +13,7 @@ use portcullis_wire::Text;
 use portcullis_wire::messages::SignAction;
 
 use crate::call::CallError;
-use crate::told::{fill_of, order_of};
+use crate::told::{fill_of, open_order};
 use crate::venue::{Event, Positions, Venue};
 
 /// The most pages of one list: more is not an account but an attack.
@@ -162,9 +162,7 @@ impl Venue {
         for start in windows(since, self.venue_now()?) {
             let listed = self.transactions(start).await?;
             // The venue lists the newest first.
-            for transaction in listed.iter().rev() {
-                movements.extend(movement_of(transaction)?);
-            }
+            movements.extend(listed.iter().rev().filter_map(movement_of));
         }
         Ok(movements)
     }
@@ -201,7 +199,7 @@ impl Venue {
                 cursor: Text::lossy(&cursor),
             };
             let page: Page<OrderInfo> = self.call_again(Kind::Account, &action, sign).await?;
-            open.extend(page.list.iter().filter_map(order_of));
+            open.extend(page.list.iter().map(open_order));
             if page.next.is_empty() || page.list.is_empty() {
                 return Ok(open);
             }
@@ -222,27 +220,28 @@ fn windows(since: Timestamp, now: Timestamp) -> Vec<Timestamp> {
 
 /// The movement that an entry of the venue's log is; `None` for a trade, which the fills tell, and
 /// for what changes nothing.
-fn movement_of(transaction: &Transaction) -> Result<Option<Movement>, CallError> {
+fn movement_of(transaction: &Transaction) -> Option<Movement> {
     let kind = match &transaction.kind {
-        TransactionKind::Trade => return Ok(None),
+        TransactionKind::Trade => return None,
         TransactionKind::Funding => MovementKind::Funding,
         TransactionKind::Transfer => MovementKind::Transfer,
-        // Interest, a liquidation, a correction: money that nobody here can account for.
-        TransactionKind::Other(word) if transaction.change != Usd::ZERO => {
-            return Err(CallError::Unaccountable(word.as_str().into()));
+        TransactionKind::Other(_) if transaction.change == Usd::ZERO => return None,
+        // Interest, a liquidation, a correction: whatever it is, the money is gone or there.
+        TransactionKind::Other(word) => {
+            tracing::warn!(kind = word.as_str(), "an unknown kind of transaction");
+            MovementKind::Other
         }
-        TransactionKind::Other(_) => return Ok(None),
     };
     if transaction.currency.as_str() != SETTLEMENT_COIN {
-        return Ok(None);
+        return None;
     }
-    Ok(Some(Movement {
+    Some(Movement {
         id: Text::lossy(transaction.id.as_str()),
         kind,
         symbol: transaction.symbol,
         amount: transaction.change,
         at: transaction.time,
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -263,9 +262,9 @@ mod tests {
     }
 
     #[test]
-    fn only_funding_and_transfers_in_the_settlement_coin_are_movements() {
+    fn what_moves_the_settlement_coin_without_a_trade_is_a_movement() {
         let movement = |kind, currency, change| {
-            let movement = movement_of(&transaction(kind, currency, change)).unwrap();
+            let movement = movement_of(&transaction(kind, currency, change));
             movement.map(|movement| (movement.kind, movement.amount.to_string()))
         };
         let funding = movement(TransactionKind::Funding, "USDT", "-0.5");
@@ -279,11 +278,11 @@ mod tests {
     }
 
     #[test]
-    fn money_that_nobody_can_account_for_makes_the_account_unreadable() {
+    fn money_that_nobody_can_explain_is_moved_all_the_same() {
         for word in ["LIQUIDATION", "INTEREST", "NEW_WORD"] {
             let kind = TransactionKind::Other(Words::new(word));
-            let read = movement_of(&transaction(kind, "USDT", "-0.01"));
-            assert!(matches!(read, Err(CallError::Unaccountable(said)) if said == word));
+            let movement = movement_of(&transaction(kind, "USDT", "-0.01")).unwrap();
+            assert_eq!(movement.kind, MovementKind::Other, "{word}");
         }
     }
 

@@ -41,8 +41,6 @@ pub enum CallError {
     Late,
     #[error("the venue's list does not end")]
     Endless,
-    #[error("the balance changed by what has no account here: {0}")]
-    Unaccountable(String),
     #[error("the venue's amounts cannot be reckoned with")]
     Amount,
     #[error("the account changes faster than it can be read")]
@@ -62,7 +60,6 @@ impl CallError {
             Self::Refused(_)
             | Self::Endpoint
             | Self::Late
-            | Self::Unaccountable(_)
             | Self::Amount
             | Self::Endless
             | Self::Unstable => return None,
@@ -169,7 +166,7 @@ mod tests {
         assert_eq!(class(refused), only(VenueError::NotFound));
         for ended in [
             CallError::Refused(Reason::ClockSkew),
-            CallError::Unaccountable("BONUS".into()),
+            CallError::Amount,
             CallError::Unstable,
             CallError::Endless,
             CallError::Late,

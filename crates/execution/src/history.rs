@@ -379,11 +379,20 @@ mod tests {
     fn the_longest_parts_of_a_snapshot_fit_the_room_of_a_record() {
         use portcullis_domain::{Timestamp, VenueExecutionId, VenueOrderId};
         let longest = "x".repeat(40);
-        let mut order = portcullis_testkit::seals::order(u64::MAX, Timestamp(u64::MAX));
-        order.strategy = "a-name-of-20-letters".parse().unwrap();
-        order.symbol = "A-SYMBOL-OF-20-CHARS".parse().unwrap();
-        order.quantity = "999999999999999.123456789012".parse().unwrap();
-        order.limit_price = "999999999999999.123456789012".parse().unwrap();
+        let order = portcullis_domain::Order {
+            id: OrderId([0xff; 16]),
+            strategy: "a-name-of-20-letters".parse().unwrap(),
+            venue: portcullis_domain::Venue::Bybit,
+            symbol: "A-SYMBOL-OF-20-CHARS".parse().unwrap(),
+            side: portcullis_domain::Side::Sell,
+            quantity: "999999999999999.123456789012".parse().unwrap(),
+            limit_price: "999999999999999.123456789012".parse().unwrap(),
+            time_in_force: portcullis_domain::TimeInForce::ImmediateOrCancel,
+            reduce_only: false,
+            profile: portcullis_domain::RiskProfile::Conservative,
+            policy: portcullis_domain::Hash([0xff; 32]),
+            created_at: Timestamp(u64::MAX),
+        };
         let parts = [
             Kept::Order {
                 order,

@@ -152,9 +152,16 @@ impl Shell {
             let step = error.next_step(&path);
             ShellError::History(Unusable::new(error, step))
         })?;
+        // One that ran before began its journal: an empty one was emptied.
+        let lost = lost || (records.is_empty() && state.has_run_before());
         if records.is_empty() {
+            if lost {
+                latch
+                    .trigger(KillCause::Inconsistent, journal::LOST)
+                    .map_err(ShellError::Latch)?;
+            }
             let beginning = encode_beginning().map_err(ShellError::Encode)?;
-            journal.append_lazy(vec![beginning])?;
+            journal.append(vec![beginning]).await?;
         }
         drop(records);
         let now = service.now();

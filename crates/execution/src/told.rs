@@ -53,7 +53,16 @@ pub(crate) fn order_of(info: &OrderInfo) -> Option<VenueOrder> {
             return None;
         }
     };
-    Some(VenueOrder {
+    Some(order_in(info, state))
+}
+
+/// An order in the list of what is open: there it is open whatever its state is called.
+pub(crate) fn open_order(info: &OrderInfo) -> VenueOrder {
+    order_of(info).unwrap_or_else(|| order_in(info, VenueState::Open))
+}
+
+fn order_in(info: &OrderInfo, state: VenueState) -> VenueOrder {
+    VenueOrder {
         order: info.order,
         venue_order: info.venue_order,
         symbol: info.symbol,
@@ -63,7 +72,7 @@ pub(crate) fn order_of(info: &OrderInfo) -> Option<VenueOrder> {
         state,
         filled: info.filled,
         detail: Text::lossy(info.reject_reason.as_str()),
-    })
+    }
 }
 
 /// The fill that an execution is, when it is a trade of an order with a client order id.

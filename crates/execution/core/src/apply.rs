@@ -150,7 +150,6 @@ impl Execution {
         if live {
             self.release(&order, released)?;
         }
-        self.last_fill_at = self.last_fill_at.max(Some(fill.venue_time));
         self.change(&fill.order, |entry| entry.add(fill.execution, filled))
     }
 

@@ -1,8 +1,9 @@
 //! Watches that the venue confirms every order that left, the more often the more it is worth.
 //!
-//! What counts as a confirmation is the venue's affair. An exchange can say three times that it has an
-//! order, each time by another way: its answer to the request, its private stream, and its answer to a
-//! question; the order has to be the same in all of them. For a chain it will be depth and finality.
+//! What counts as a confirmation is the venue's affair. An exchange says by several ways that it has an
+//! order: its answer to the request, its private stream, its answer to a question, and its list of what is
+//! open; each counts once, and the order has to be the same in all of them. An order that is over is
+//! confirmed by an account that agrees. For a chain it will be depth and finality.
 //!
 //! ```text
 //!  sent ──2 s──▶ ask ──¼──▶ ask ──½──▶ ask and warn ──all of it──▶ nothing new in this instrument,
@@ -17,6 +18,7 @@ use rust_decimal::Decimal;
 use crate::engine::Execution;
 use crate::input::{Effect, Effects};
 use crate::orders::{Entry, State};
+use crate::upkeep::ASKED_MAX;
 
 /// By which ways the venue said that it has an order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,8 +27,10 @@ pub struct Confirmed {
     pub answer: bool,
     /// Its stream told about the order.
     pub stream: bool,
-    /// It said so when it was asked, or listed the order.
+    /// It said so when it was asked.
     pub query: bool,
+    /// It listed the order in the account.
+    pub account: bool,
 }
 
 impl Confirmed {
@@ -34,6 +38,7 @@ impl Confirmed {
         u32::from(self.answer)
             .saturating_add(u32::from(self.stream))
             .saturating_add(u32::from(self.query))
+            .saturating_add(u32::from(self.account))
     }
 }
 
@@ -44,8 +49,10 @@ pub enum Way {
     Answer,
     /// The private stream.
     Stream,
-    /// The answer to a question, or a list.
+    /// The answer to a question.
     Query,
+    /// The list of what is open.
+    Account,
 }
 
 /// What an order of such a value needs.
@@ -143,6 +150,7 @@ impl Execution {
                 Way::Answer => entry.confirmed.answer = true,
                 Way::Stream => entry.confirmed.stream = true,
                 Way::Query => entry.confirmed.query = true,
+                Way::Account => entry.confirmed.account = true,
             }
             let watch = entry.watch?;
             (entry.confirmed.count() >= watch.tier.confirmations).then_some(())
@@ -176,7 +184,10 @@ impl Execution {
 
     /// Asks about the orders whose confirmations are due, and halts where one is overdue.
     pub(crate) fn watch(&mut self, out: &mut Effects, now: Timestamp) {
-        while let Some((id, watch)) = self.orders.watched_until(now) {
+        for _ in 0..ASKED_MAX {
+            let Some((id, watch)) = self.orders.watched_until(now) else {
+                return;
+            };
             let Some(entry) = self.orders.get(&id) else {
                 return;
             };

@@ -90,6 +90,8 @@ pub struct Execution {
     /// Fills that the stream told since the last account came: the next one may be older than they
     /// are.
     pub(crate) fresh: Vec<FreshFill>,
+    /// Whether the cash differed when it was last compared.
+    pub(crate) cash_differs: bool,
     /// When it was last put on record that both agree.
     pub(crate) agreed_at: Option<Timestamp>,
     /// Whether anything happened after the snapshot that the journal may begin with.
@@ -113,7 +115,8 @@ pub struct Execution {
     pub(crate) sent: (u64, u32),
     pub(crate) cancel_at: Timestamp,
     pub(crate) equity_at: Timestamp,
-    pub(crate) last_fill_at: Option<Timestamp>,
+    /// The moment of the last step.
+    pub(crate) now: Timestamp,
     pub(crate) started_at: Timestamp,
 }
 
@@ -135,6 +138,7 @@ impl Execution {
             ledger: Ledger::default(),
             movements: BTreeSet::new(),
             halts: Halts::new(),
+            cash_differs: false,
             fresh: Vec::new(),
             agreed_at: None,
             begun: false,
@@ -151,7 +155,7 @@ impl Execution {
             sent: (0, 0),
             cancel_at: Timestamp(0),
             equity_at: Timestamp(0),
-            last_fill_at: None,
+            now,
             started_at: now,
         }
     }
@@ -170,6 +174,7 @@ impl Execution {
     /// [`Fault`] when the state cannot be trusted.
     pub fn resume(&mut self, now: Timestamp) -> Result<Effects, Fault> {
         let mut effects = Effects::default();
+        self.now = now;
         let in_flight: Vec<OrderId> = self
             .orders
             .live()
@@ -195,20 +200,16 @@ impl Execution {
     /// From when on fills must be fetched for a reconciliation, by the venue's clock.
     #[must_use]
     pub fn fills_since(&self) -> Timestamp {
-        // Every reconciliation reaches back beyond the end of the one before it.
-        let known = self
-            .last_fill_at
-            .unwrap_or(self.started_at)
-            .max(self.reconciled_at);
-        known.minus(FETCH_OVERLAP)
+        // Every reconciliation reaches back beyond the one before it, which fetched all there were. What
+        // the stream tells proves nothing about what it did not tell.
+        self.fetched_through().minus(FETCH_OVERLAP)
     }
 
     /// From when on movements of the wallet must be fetched for a reconciliation, by the venue's
     /// clock.
     #[must_use]
     pub fn movements_since(&self) -> Timestamp {
-        let agreed = self.agreed_at.unwrap_or(self.started_at);
-        agreed.minus(FETCH_OVERLAP)
+        self.fetched_through().minus(FETCH_OVERLAP)
     }
 
     /// Decides.
@@ -218,6 +219,7 @@ impl Execution {
     pub fn step(&mut self, now: Timestamp, input: Input) -> Result<Effects, Fault> {
         let mut effects = Effects::default();
         let out = &mut effects;
+        self.now = now;
         match input {
             Input::Permit { permit, order } => self.permit(out, &permit, &order, now)?,
             Input::FactSealed { order, fact } => {
@@ -337,6 +339,13 @@ impl Execution {
 }
 
 impl Execution {
+    /// By when fills and movements were fetched completely: by the last account that came, or else by
+    /// the last on record that agreed. No order leaves before there is one.
+    fn fetched_through(&self) -> Timestamp {
+        let recorded = self.agreed_at.unwrap_or(self.started_at);
+        recorded.max(self.reconciled_at)
+    }
+
     /// The loss limit in force: the compiled one, the policy's, or one that was in force earlier
     /// today, whichever is the tightest.
     pub(crate) fn loss_max(&self) -> Usd {

@@ -5,6 +5,7 @@ use portcullis_wire::messages::Heartbeat;
 
 use crate::engine::Execution;
 use crate::hard_limits::{ORDERS_OPEN_MAX, ORDERS_PER_SECOND_MAX, order_notional_max};
+use crate::upkeep::RECONCILED_MAX;
 
 impl Execution {
     /// Whether any order may leave.
@@ -15,7 +16,8 @@ impl Execution {
         if self.stopping {
             return Err(Reason::ShuttingDown);
         }
-        if !self.reconciled {
+        // An account that cannot be read agrees with nothing.
+        if !self.reconciled || now.since(self.reconciled_at) > RECONCILED_MAX {
             return Err(Reason::NotReconciled);
         }
         let Some((heartbeat, at)) = &self.heartbeat else {

@@ -85,6 +85,9 @@ pub enum MovementKind {
     Funding,
     /// Money paid in or taken out: it is nobody's gain and nobody's loss.
     Transfer,
+    /// Anything else that the venue says moved the balance, such as a liquidation or interest. What is not
+    /// known to be nobody's loss is a loss.
+    Other,
 }
 
 /// How a request to place an order went.

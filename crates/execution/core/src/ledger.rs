@@ -274,18 +274,12 @@ impl Ledger {
     }
 
     /// Writes the whole of it down.
-    pub fn keep(
-        &self,
-        kept: &mut Vec<Kept>,
-        last_fill_at: Option<Timestamp>,
-        agreed_at: Option<Timestamp>,
-    ) {
+    pub fn keep(&self, kept: &mut Vec<Kept>, agreed_at: Option<Timestamp>) {
         kept.push(Kept::Ledger {
             cash: self.cash,
             fills: self.fills,
             equity: self.equity_recorded,
             cash_base: self.cash_base,
-            last_fill_at,
             agreed_at,
         });
         kept.push(Kept::Day {

@@ -1,7 +1,7 @@
 //! The way of an order: permit, journal, receipt and signature, the venue's answer, fills, the end.
 
 use portcullis_domain::{
-    Fill, KillCause, Order, OrderId, OrderStatus, Quantity, Reason, Timestamp,
+    Fill, KillCause, Order, OrderId, OrderStatus, Quantity, Reason, Span, Timestamp,
 };
 use portcullis_wire::messages::{ExecutionReport, Notice, Permit, Receipt};
 use portcullis_wire::{Text, Verified};
@@ -12,6 +12,9 @@ use crate::input::{Effect, Effects, PlaceOutcome, QueryOutcome, Ticket, VenueOrd
 use crate::orders::{Closing, Doubt, Entry, State};
 use crate::reconcile::altered;
 use crate::record::Record;
+
+/// How far the venue's clock and ours may be apart, and then some.
+const SETTLED_AFTER: Span = Span::from_secs(10);
 
 impl Execution {
     pub(crate) fn permit(
@@ -356,6 +359,11 @@ impl Execution {
     /// Books a fill, once.
     pub(crate) fn fill(&mut self, out: &mut Effects, fill: Fill) -> Result<(), Fault> {
         let Some(entry) = self.orders.get(&fill.order) else {
+            // Both accounts agreed after it: it is booked, and its order forgotten since.
+            let settled = |agreed_at| fill.venue_time.plus(SETTLED_AFTER) < agreed_at;
+            if self.agreed_at.is_some_and(settled) {
+                return Ok(());
+            }
             let detail = alloc::format!("fill {} is of no order of ours", fill.execution);
             self.contradiction(out, &detail);
             return Ok(());
@@ -424,6 +432,9 @@ impl Execution {
         }
         self.emit(out, Record::Ended { order, status })?;
         self.report(out, order, reason, detail);
+        let now = self.now;
+        self.orders
+            .update(&order, |entry| entry.ended_at = Some(now));
         Ok(())
     }
 

@@ -59,6 +59,8 @@ pub struct Entry {
     pub order: Order,
     pub accepted_at: Timestamp,
     pub expires_at: Timestamp,
+    /// When it was over; `None` where that was before a restart.
+    pub ended_at: Option<Timestamp>,
     pub state: State,
     pub venue_order: Option<VenueOrderId>,
     pub filled: Exposure,
@@ -85,6 +87,7 @@ impl Entry {
             order,
             accepted_at,
             expires_at,
+            ended_at: None,
             state: State::Accepted(Waiting {
                 durable: false,
                 fact: None,
@@ -98,6 +101,7 @@ impl Entry {
                 answer: false,
                 stream: false,
                 query: false,
+                account: false,
             },
             watch: None,
             closing: None,

@@ -26,11 +26,15 @@ use crate::upkeep::RECONCILE_ROUTINE;
 const CENT: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
 /// The last place of the average price of a position, to which the venue rounds it.
 const PRICE_ROUNDING: Decimal = Decimal::from_parts(1, 0, 0, false, 8);
+/// The most orders of others that are cancelled one by one after a comparison.
+const FOREIGN_CANCELS_MAX: usize = 50;
+/// How long an order that ended may still be listed as open: the venue's lists lag behind its stream.
+const LISTED_AFTER: Span = Span::from_secs(5);
 /// How often it is put on record that both agree: from there on movements are fetched after a restart.
-const AGREED_EVERY: Span = Span::from_secs(60 * 60);
+const AGREED_EVERY: Span = Span::from_secs(60);
 /// How long a movement that was booked is remembered: longer than what is fetched again reaches back,
 /// which is the time since both last agreed on record, and a minute.
-const MOVEMENTS_KEPT: Span = Span::from_secs(4 * 60 * 60);
+const MOVEMENTS_KEPT: Span = Span::from_secs(60 * 60);
 
 /// The most fills that may come while the account is read, for both to be compared.
 const FRESH_MAX: usize = 4_096;
@@ -74,7 +78,9 @@ impl Execution {
         let asked_at = theirs.asked_at;
         let mut fresh = core::mem::take(&mut self.fresh);
         if fresh.len() >= FRESH_MAX {
-            // Too much happened to say what the account should be: it is read again.
+            // Too much happened to say what the account should be: it is read again, and until then
+            // nothing is known to agree.
+            self.reconciled = false;
             self.reconcile_at = now;
             return Ok(());
         }
@@ -88,22 +94,18 @@ impl Execution {
             self.moved(out, movement)?;
         }
         for update in &theirs.open {
-            self.venue(out, update, Way::Query, now)?;
+            self.venue(out, update, Way::Account, now)?;
         }
         self.ask_about_missing(out, asked_at, &theirs.open);
 
         let mut halts = Halts::new();
-        self.compare_orders(out, &theirs.open, &mut halts);
+        self.compare_orders(out, asked_at, &theirs.open, &mut halts);
         self.compare_positions(&theirs.positions, &fresh, &mut halts)?;
-        // The cash says something only when nothing else does: a fill that is not here yet, or an
-        // order of somebody else, moves it too.
-        if halts.is_empty() {
-            self.compare_cash(out, theirs.cash, &fresh, &mut halts)?;
-        }
-
-        let was_reconciled = self.reconciled && self.halts.is_empty();
         // What happened between the queries and a later start of the stream nobody would tell.
         let covered = self.streaming_since.is_some_and(|since| asked_at >= since);
+        self.compare_cash(out, covered, theirs.cash, &fresh, &mut halts)?;
+
+        let was_reconciled = self.reconciled && self.halts.is_empty();
         self.reconciled = covered;
         self.reconciled_at = asked_at;
         self.confirm_ended(out, asked_at, &halts);
@@ -159,6 +161,7 @@ impl Execution {
         let kind = match movement.kind {
             MovementKind::Funding => "funding",
             MovementKind::Transfer => "transfer",
+            MovementKind::Other => "unexplained movement",
         };
         let detail = format!(
             "{kind} of {} USD{} by the venue ({})",
@@ -197,13 +200,33 @@ impl Execution {
         out.effects.extend(missing);
     }
 
-    /// Every open order there is one of ours, and is what it was when it left.
-    fn compare_orders(&self, out: &mut Effects, open: &[VenueOrder], halts: &mut Halts) {
-        let mut cancelled = BTreeSet::new();
+    /// Every open order there is one of ours that is not over, once, and is what it was when it left.
+    fn compare_orders(
+        &self,
+        out: &mut Effects,
+        asked_at: Timestamp,
+        open: &[VenueOrder],
+        halts: &mut Halts,
+    ) {
+        let (mut cancelled, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        let mut foreign = 0_usize;
         for update in open {
+            // While everything is being cancelled nothing open means nothing open, whoever placed it.
+            if self.is_cancelling() && cancelled.insert(update.symbol) {
+                out.effects.push(Effect::CancelAll {
+                    symbol: update.symbol,
+                });
+            }
             let entry = update.order.and_then(|order| self.orders.get(&order));
-            let evidence = match entry {
+            let known = entry.filter(|entry| seen.insert(entry.order.id));
+            let evidence = match known {
                 None => format!("order {} at the venue is not ours", update.venue_order),
+                Some(entry) if is_long_over(entry, asked_at) => {
+                    format!(
+                        "order {} is over here and open at the venue",
+                        entry.order.id
+                    )
+                }
                 Some(entry) => match altered(entry, update) {
                     Some(evidence) => evidence,
                     None => continue,
@@ -212,14 +235,12 @@ impl Execution {
             halts
                 .entry(Some(update.symbol))
                 .or_insert(Text::lossy(&evidence));
-            if self.is_cancelling() {
-                // Nothing open means nothing open, whoever placed it.
-                if cancelled.insert(update.symbol) {
-                    out.effects.push(Effect::CancelAll {
-                        symbol: update.symbol,
-                    });
-                }
-            } else if self.settings.foreign_orders == ForeignOrders::Cancel {
+            // What is more than that is cancelled after the next comparison.
+            foreign = foreign.saturating_add(1);
+            if !self.is_cancelling()
+                && foreign <= FOREIGN_CANCELS_MAX
+                && self.settings.foreign_orders == ForeignOrders::Cancel
+            {
                 out.effects.push(Effect::CancelForeign {
                     symbol: update.symbol,
                     venue_order: update.venue_order,
@@ -266,18 +287,26 @@ impl Execution {
     fn compare_cash(
         &mut self,
         out: &mut Effects,
+        covered: bool,
         cash: Usd,
         fresh: &[FreshFill],
         halts: &mut Halts,
     ) -> Result<(), Fault> {
         let change = self.cash_without(fresh).map_err(|_| Fault::Overflow)?;
         let Some(base) = self.ledger.cash_base else {
+            if !covered || !halts.is_empty() {
+                return Ok(());
+            }
             let base = cash.minus(change).map_err(|_| Fault::Overflow)?;
             return self.emit(out, Record::CashBegan(base));
         };
         let expected = base.plus(change).map_err(|_| Fault::Overflow)?;
         let differs = cash.minus(expected).map_err(|_| Fault::Overflow)?;
-        if differs.abs().get() > self.rounding() {
+        let differs = differs.abs().get() > self.rounding();
+        let differed = core::mem::replace(&mut self.cash_differs, differs);
+        // A fill that is not here yet, or one of somebody else, makes a position differ too: then it is
+        // only when it stays so that the money is missed.
+        if differs && (differed || halts.is_empty()) {
             let evidence = format!("cash: {cash} USD at the venue, {expected} here");
             halts.insert(None, Text::lossy(&evidence));
         }
@@ -300,8 +329,8 @@ impl Execution {
             .unwrap_or(CENT)
     }
 
-    /// An order that is over, of an instrument in which both agree, is confirmed by that: its fills are
-    /// in the position, and it is not open.
+    /// An order that is over, of an instrument in which both agree, is confirmed by that, however often it
+    /// should have been: its fills are in the position, and it is not open.
     fn confirm_ended(&mut self, out: &mut Effects, asked_at: Timestamp, halts: &Halts) {
         let confirmed: Vec<OrderId> = self
             .orders
@@ -311,7 +340,7 @@ impl Execution {
             .map(|entry| entry.order.id)
             .collect();
         for order in confirmed {
-            self.confirm(out, order, Way::Query);
+            self.unwatch(out, order);
         }
     }
 
@@ -343,7 +372,12 @@ impl Execution {
             return;
         };
         let proven = open.is_empty() && self.orders.live_count() == 0 && asked_at >= kill.since;
-        if kill.confirmed_after.is_some() || !proven {
+        if !proven {
+            // Somebody has placed another since.
+            kill.confirmed_after = None;
+            return;
+        }
+        if kill.confirmed_after.is_some() {
             return;
         }
         let after = now.since(kill.since);
@@ -380,7 +414,7 @@ impl Execution {
 
     pub(crate) fn apply_moved(&mut self, movement: &Movement) -> Result<(), Fault> {
         let booked = match movement.kind {
-            MovementKind::Funding => self.ledger.fund(movement.amount),
+            MovementKind::Funding | MovementKind::Other => self.ledger.fund(movement.amount),
             MovementKind::Transfer => self.ledger.transfer(movement.amount),
         };
         booked.map_err(|_| Fault::Overflow)?;
@@ -395,6 +429,12 @@ impl Execution {
             out.effects.push(halt(Some(symbol), false, evidence));
         }
     }
+}
+
+/// Whether an order was over before the venue was asked, by more than its lists lag.
+fn is_long_over(entry: &Entry, asked_at: Timestamp) -> bool {
+    let before = |ended_at: Timestamp| ended_at.plus(LISTED_AFTER) < asked_at;
+    !entry.is_live() && entry.ended_at.is_none_or(before)
 }
 
 fn halt(symbol: Option<Symbol>, is_over: bool, evidence: Text) -> Effect {

@@ -30,8 +30,6 @@ pub enum Kept {
         equity: Usd,
         /// See [`Record::CashBegan`], with the transfers since.
         cash_base: Option<Usd>,
-        /// When the youngest fill happened, by the venue's clock.
-        last_fill_at: Option<Timestamp>,
         /// When both accounts last agreed.
         agreed_at: Option<Timestamp>,
     },
@@ -137,8 +135,7 @@ impl Execution {
     #[must_use]
     pub fn snapshot(&self) -> Vec<Record> {
         let mut kept = Vec::new();
-        self.ledger
-            .keep(&mut kept, self.last_fill_at, self.agreed_at);
+        self.ledger.keep(&mut kept, self.agreed_at);
         let movements = self.movements.iter();
         kept.extend(movements.map(|(at, id)| Kept::Movement {
             at: *at,
@@ -155,12 +152,7 @@ impl Execution {
 
     pub(crate) fn restore(&mut self, kept: &Kept) -> Result<(), Fault> {
         match kept {
-            Kept::Ledger {
-                last_fill_at,
-                agreed_at,
-                ..
-            } => {
-                self.last_fill_at = *last_fill_at;
+            Kept::Ledger { agreed_at, .. } => {
                 self.agreed_at = *agreed_at;
                 self.ledger.restore(kept);
             }

@@ -25,6 +25,10 @@ const FILLS_LATE_AFTER: Span = Span::from_secs(2);
 const RECONCILE_EVERY: Span = Span::from_secs(1);
 /// How long to wait between two reconciliations while all is well.
 pub(crate) const RECONCILE_ROUTINE: Span = Span::from_secs(30);
+/// The oldest account that still counts: two that could not be read in between.
+pub(crate) const RECONCILED_MAX: Span = Span::from_secs(90);
+/// The most orders that the venue is asked about at once for want of confirmations.
+pub(crate) const ASKED_MAX: usize = 50;
 /// How often the equity is put on record while it changes.
 const EQUITY_EVERY: Span = Span::from_secs(1);
 

@@ -20,6 +20,7 @@ fn halts(effects: &[Effect]) -> Vec<(Option<Symbol>, bool, String)> {
             symbol,
             is_over,
             evidence,
+            ..
         }) => Some((*symbol, *is_over, evidence.as_str().to_owned())),
         _ => None,
     });
@@ -371,8 +372,9 @@ fn an_order_that_is_not_confirmed_in_time_stops_its_instrument_until_it_is() {
         }
     }
     assert_eq!(said, [2, 75, 150, 300]);
+    // The account lists it: that is the second.
+    bench.account(&[about_large(VenueState::Open)], &[], &[]);
     assert_eq!(answer(&mut bench, 2), Some(Reason::Unconfirmed));
-    bench.step(Input::Venue(about_large(VenueState::Open)));
     let effects = bench.step(Input::Queried {
         order,
         asked_at: bench.now,
@@ -408,4 +410,158 @@ fn the_cash_of_before_is_taken_once_and_survives_a_restart() {
     bench.cash = "-3".parse().unwrap();
     bench.account(&[], &[], &[]);
     assert_eq!(bench.status().reason, Some(Reason::VenueDiffers));
+}
+
+#[test]
+fn an_account_that_cannot_be_read_any_more_stops_everything() {
+    let mut bench = Bench::ready();
+    bench.later(Span::from_secs(90));
+    bench.quote("0.49", "0.51");
+    bench.beat();
+    assert_eq!(bench.status().reason, None);
+    bench.later(Span(1));
+    bench.beat();
+    bench.quote("0.49", "0.51");
+    assert_eq!(bench.status().reason, Some(Reason::NotReconciled));
+}
+
+#[test]
+fn an_order_that_is_over_here_and_open_there_stops_its_instrument() {
+    let mut bench = Bench::ready();
+    bench.send(1);
+    bench.step(Input::Placed {
+        order: id(1),
+        outcome: PlaceOutcome::Rejected(Reason::VenueRateLimit, Text::lossy("")),
+    });
+    let open = [venue(1, VenueState::Open, None)];
+    bench.later(Span::from_secs(1));
+    let effects = bench.account(&open, &[], &[]);
+    assert_eq!(halts(&effects), [], "the venue's lists lag");
+    bench.later(Span::from_secs(5));
+    let effects = bench.account(&open, &[], &[]);
+    let said = halts(&effects);
+    assert!(
+        said[0].2.contains("is over here and open at the venue"),
+        "{said:?}"
+    );
+    bench.step(Input::Killed {
+        cause: KillCause::Operator,
+        detail: Text::lossy("drill"),
+    });
+    let effects = bench.account(&open, &[], &[]);
+    assert!(effects.contains(&Effect::CancelAll { symbol: xrp() }));
+}
+
+#[test]
+fn an_id_that_is_open_twice_is_ours_once() {
+    let mut bench = Bench::ready();
+    bench.send(1);
+    let open = venue(1, VenueState::Open, None);
+    let effects = bench.account(&[open.clone(), open], &[], &[]);
+    assert_eq!(halts(&effects).len(), 1);
+}
+
+#[test]
+fn money_that_is_missed_beside_a_position_that_differs_stops_everything_when_it_stays_so() {
+    let mut bench = Bench::ready();
+    bench.cash = "-50".parse().unwrap();
+    let first = bench.account(&[], &[], &[held("1")]);
+    assert!(matches!(halts(&first).as_slice(), [(Some(_), false, _)]));
+    let second = bench.account(&[], &[], &[held("1")]);
+    assert!(matches!(halts(&second).as_slice(), [(None, false, _)]));
+}
+
+#[test]
+fn what_the_stream_tells_moves_no_window() {
+    let mut bench = Bench::ready();
+    let since = bench.execution.fills_since();
+    bench.send(1);
+    let mut late = fill(1, "e1", "1", "0.5");
+    late.venue_time = NOW.plus(Span::from_secs(1_000_000));
+    bench.step(Input::VenueFill(late));
+    assert_eq!(bench.execution.fills_since(), since);
+    bench.later(Span::from_secs(30));
+    bench.account(&[venue(1, VenueState::Open, Some("1"))], &[], &[held("1")]);
+    let moved = bench.execution.fills_since();
+    assert_eq!(moved, since.plus(Span::from_secs(30)));
+    // After a restart it is what both last agreed on, on record.
+    let mut again = Execution::new(
+        settings(),
+        KillState::Armed,
+        bench.now.plus(Span::from_secs(9_999)),
+    );
+    for record in &bench.journal {
+        again.replay(record).unwrap();
+    }
+    assert_eq!(again.fills_since(), since);
+}
+
+#[test]
+fn a_fill_of_an_order_that_was_forgotten_long_ago_is_no_contradiction() {
+    let mut bench = Bench::ready();
+    let mut old = fill(9, "e1", "1", "0.5");
+    old.venue_time = NOW.minus(Span::from_secs(11));
+    let effects = bench.step(Input::VenueFill(old));
+    assert_eq!(effects, []);
+    let effects = bench.step(Input::VenueFill(fill(9, "e2", "1", "0.5")));
+    let latched = |effect: &Effect| matches!(effect, Effect::Latch(KillCause::Inconsistent, _));
+    assert!(effects.iter().any(latched));
+}
+
+#[test]
+fn a_second_kill_is_proven_anew() {
+    let mut bench = Bench::ready();
+    let kill = || Input::Killed {
+        cause: KillCause::Operator,
+        detail: Text::lossy("drill"),
+    };
+    bench.step(kill());
+    bench.account(&[], &[], &[]);
+    assert_eq!(bench.status().kill_confirmed_ms, Some(0));
+    bench.account(&[foreign("BTCUSDT")], &[], &[]);
+    assert_eq!(
+        bench.status().kill_confirmed_ms,
+        None,
+        "somebody placed another"
+    );
+    bench.account(&[], &[], &[]);
+    bench.later(Span::from_secs(2));
+    bench.step(kill());
+    assert_eq!(bench.status().kill_confirmed_ms, None);
+}
+
+#[test]
+fn an_overdue_order_that_never_arrived_lets_its_instrument_go_on() {
+    let mut bench = Bench::ready();
+    bench.send(1);
+    for _ in 0..61 {
+        bench.later(Span::from_secs(1));
+        bench.beat();
+        bench.step(Input::Tick);
+    }
+    let overdue = bench.status();
+    assert_eq!(overdue.halts[0].reason, Reason::Unconfirmed);
+    assert!(
+        overdue.halts[0]
+            .evidence
+            .as_str()
+            .contains(&id(1).to_string())
+    );
+    bench.account(&[], &[], &[]);
+    let mut effects = Vec::new();
+    for _ in 0..2 {
+        bench.later(Span::from_secs(1));
+        effects = bench.step(Input::Queried {
+            order: id(1),
+            asked_at: bench.now,
+            outcome: QueryOutcome::NotFound,
+        });
+        bench.later(Span::from_secs(1));
+        bench.account(&[], &[], &[]);
+    }
+    assert!(
+        matches!(halts(&effects).as_slice(), [(Some(_), true, _)]),
+        "{effects:?}"
+    );
+    assert_eq!(bench.status().halts, []);
 }
