@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use portcullis_domain::{
-    Book, EnvelopeId, Hash, KillState, Level, Reason, Side, StrategyId, Symbol, TimeInForce, Usd,
+    Book, EnvelopeId, Hash, KillState, Level, Reason, Side, StrategyId, Symbol, TimeInForce,
 };
 use portcullis_runtime::{Client, Inbox, policy};
 use portcullis_testkit::bus::{BusServer, PATIENCE};
@@ -111,29 +111,10 @@ impl Others {
             .publish(&BOOK, Some("XRPUSDT"), &book, None, None)
             .unwrap();
         let status = ExecutionStatus {
-            loss_rolling: "0".parse().unwrap(),
-            hard_limits: Hash([1; 32]),
-            orders_unconfirmed: 0,
-            halts: vec![],
-            kill_confirmed_ms: None,
-            kill: KillState::Armed,
-            may_trade: true,
-            reason: None,
             policy: self.policy,
             day: 0,
-            loss: Usd::ZERO,
             loss_max: "100".parse().unwrap(),
-            exposures: vec![],
-            positions: vec![],
-            orders: vec![],
-            orders_open: 0,
-            orders_unknown: 0,
-            fills: 0,
-            equity: Some(portcullis_domain::Usd::ZERO),
-            drawdown: portcullis_domain::Usd::ZERO,
-            losses: vec![],
-            network: Default::default(),
-            signer: Default::default(),
+            ..portcullis_testkit::accounts::status()
         };
         self.execution
             .publish(&EXECUTION_STATUS, None, &status, None, None)

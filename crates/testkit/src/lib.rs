@@ -3,6 +3,7 @@
 //!
 //! Without that feature nothing here touches a disk, a clock or a bus, so that cores can be tested
 //! with it.
+pub mod accounts;
 #[cfg(feature = "bus")]
 #[expect(
     clippy::expect_used,

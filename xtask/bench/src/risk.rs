@@ -6,13 +6,13 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use portcullis_domain::{
     Book, Exposure, Hash, KillState, Level, Order, OrderId, Price, Quantity, Side, Span,
-    StrategyId, Symbol, Timestamp, Usd,
+    StrategyId, Symbol, Timestamp,
 };
 use portcullis_testkit::seals::{self, NOW};
 use portcullis_testkit::{World, policies};
 use portcullis_wire::Verified;
 use portcullis_wire::messages::{
-    Closes, ExecutionStatus, InstrumentPolicy, Outcome, StrategyExposure, Tally, Trade,
+    Closes, ExecutionStatus, InstrumentPolicy, Outcome, StrategyExposure, Trade,
 };
 use portcullis_wire::subjects::{BOOK, CLOSES, EXECUTION_STATUS, ORDER, TRADE};
 use risk_guard_core::{Input, RiskGuard, Settings};
@@ -220,29 +220,9 @@ fn status(symbol: Symbol, strategies: u64) -> Result<ExecutionStatus> {
         })
     });
     Ok(ExecutionStatus {
-        loss_rolling: Usd::ZERO,
-        hard_limits: Hash([1; 32]),
-        orders_unconfirmed: 0,
-        halts: Vec::new(),
-        kill_confirmed_ms: None,
-        kill: KillState::Armed,
-        may_trade: true,
-        reason: None,
-        policy: Hash([7; 32]),
-        day: 1,
-        loss: Usd::ZERO,
         loss_max: "100".parse()?,
-        equity: Some(Usd::ZERO),
-        drawdown: Usd::ZERO,
-        losses: Vec::new(),
-        network: Tally::default(),
-        signer: Tally::default(),
         exposures: rows.collect::<Result<_>>()?,
-        positions: Vec::new(),
-        orders: Vec::new(),
-        orders_open: 0,
-        orders_unknown: 0,
-        fills: 0,
+        ..portcullis_testkit::accounts::status()
     })
 }
 

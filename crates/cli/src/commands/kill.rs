@@ -208,29 +208,12 @@ mod tests {
 
     fn execution(kill: KillState, orders_open: u64) -> ExecutionStatus {
         ExecutionStatus {
-            loss_rolling: "0".parse().unwrap(),
-            hard_limits: Hash([1; 32]),
-            orders_unconfirmed: 0,
-            halts: vec![],
-            kill_confirmed_ms: None,
             kill,
             may_trade: false,
-            reason: None,
             policy: Hash([1; 32]),
-            day: 1,
-            loss: "0".parse().unwrap(),
             loss_max: "500".parse().unwrap(),
-            exposures: vec![],
-            positions: vec![],
-            orders: vec![],
             orders_open,
-            orders_unknown: 0,
-            fills: 0,
-            equity: Some(portcullis_domain::Usd::ZERO),
-            drawdown: portcullis_domain::Usd::ZERO,
-            losses: vec![],
-            network: Default::default(),
-            signer: Default::default(),
+            ..portcullis_testkit::accounts::status()
         }
     }
 

@@ -131,27 +131,15 @@ fn lines(status: &ExecutionStatus, present: Timestamp, output: &Output) -> Vec<S
 
 #[cfg(test)]
 mod tests {
-    use portcullis_domain::{Hash, KillState, OrderId, OrderStatus, Side};
+    use portcullis_domain::{Hash, OrderId, OrderStatus, Side};
     use portcullis_wire::messages::OpenOrder;
 
     use super::*;
 
     fn status() -> ExecutionStatus {
         ExecutionStatus {
-            loss_rolling: "0".parse().unwrap(),
-            hard_limits: Hash([1; 32]),
-            orders_unconfirmed: 0,
-            halts: vec![],
-            kill_confirmed_ms: None,
-            kill: KillState::Armed,
-            may_trade: true,
-            reason: None,
             policy: Hash([1; 32]),
-            day: 1,
-            loss: "0".parse().unwrap(),
             loss_max: "500".parse().unwrap(),
-            exposures: vec![],
-            positions: vec![],
             orders: vec![OpenOrder {
                 order: OrderId([0xab; 16]),
                 strategy: "trader".parse().unwrap(),
@@ -165,12 +153,7 @@ mod tests {
             }],
             orders_open: 3,
             orders_unknown: 1,
-            fills: 0,
-            equity: Some(portcullis_domain::Usd::ZERO),
-            drawdown: portcullis_domain::Usd::ZERO,
-            losses: vec![],
-            network: Default::default(),
-            signer: Default::default(),
+            ..portcullis_testkit::accounts::status()
         }
     }
 

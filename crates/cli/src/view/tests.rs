@@ -36,29 +36,13 @@ fn report(number: u8, status: OrderStatus, reason: Option<Reason>) -> ExecutionR
 
 pub fn execution_status(kill: KillState, loss: &str) -> ExecutionStatus {
     ExecutionStatus {
-        loss_rolling: "0".parse().unwrap(),
-        hard_limits: Hash([1; 32]),
-        orders_unconfirmed: 0,
-        halts: vec![],
-        kill_confirmed_ms: None,
         kill,
         may_trade: kill.may_trade(),
-        reason: None,
         policy: Hash([1; 32]),
         day: 20_000,
         loss: loss.parse().unwrap(),
         loss_max: "500".parse().unwrap(),
-        exposures: vec![],
-        positions: vec![],
-        orders: vec![],
-        orders_open: 0,
-        orders_unknown: 0,
-        fills: 0,
-        equity: Some(portcullis_domain::Usd::ZERO),
-        drawdown: portcullis_domain::Usd::ZERO,
-        losses: vec![],
-        network: Default::default(),
-        signer: Default::default(),
+        ..portcullis_testkit::accounts::status()
     }
 }
 

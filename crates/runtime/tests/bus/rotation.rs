@@ -62,29 +62,12 @@ fn number_of(heartbeat: &Heartbeat) -> u64 {
 /// A message that is for its readers' eyes only.
 fn status(number: u64) -> ExecutionStatus {
     ExecutionStatus {
-        loss_rolling: "0".parse().unwrap(),
-        hard_limits: Hash([1; 32]),
-        orders_unconfirmed: 0,
-        halts: vec![],
-        kill_confirmed_ms: None,
-        kill: KillState::Armed,
-        may_trade: true,
-        reason: None,
         policy: Hash([0; 32]),
         day: 0,
         loss: "0".parse::<Usd>().unwrap(),
         loss_max: "1000".parse::<Usd>().unwrap(),
-        exposures: Vec::new(),
-        positions: Vec::new(),
-        orders: Vec::new(),
         orders_open: number,
-        orders_unknown: 0,
-        fills: 0,
-        equity: Some(portcullis_domain::Usd::ZERO),
-        drawdown: portcullis_domain::Usd::ZERO,
-        losses: vec![],
-        network: Default::default(),
-        signer: Default::default(),
+        ..portcullis_testkit::accounts::status()
     }
 }
 

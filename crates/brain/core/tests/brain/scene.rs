@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use brain_core::{Brain, Decided, Effects, Input, Settings, Strategy};
 use portcullis_domain::{
     Book, Exposure, Hash, KillState, Level, Order, OrderStatus, Quantity, Reason, RiskProfile,
-    Side, Span, StrategyId, Symbol, TimeInForce, Timestamp, Usd,
+    Side, Span, StrategyId, Symbol, TimeInForce, Timestamp,
 };
 use portcullis_testkit::seals::NOW;
 use portcullis_testkit::{World, policies};
@@ -223,28 +223,10 @@ pub fn status(row: Option<(&str, Option<&str>, Option<&str>)>) -> ExecutionStatu
         lowest_sell: None,
     });
     ExecutionStatus {
-        loss_rolling: "0".parse().unwrap(),
-        hard_limits: Hash([1; 32]),
-        orders_unconfirmed: 0,
-        halts: vec![],
-        kill_confirmed_ms: None,
-        kill: KillState::Armed,
-        may_trade: true,
-        reason: None,
         policy: POLICY,
         day: 0,
-        loss: Usd::ZERO,
         loss_max: "100".parse().unwrap(),
         exposures: row.into_iter().collect(),
-        positions: vec![],
-        orders: vec![],
-        orders_open: 0,
-        orders_unknown: 0,
-        fills: 0,
-        equity: Some(portcullis_domain::Usd::ZERO),
-        drawdown: portcullis_domain::Usd::ZERO,
-        losses: vec![],
-        network: Default::default(),
-        signer: Default::default(),
+        ..portcullis_testkit::accounts::status()
     }
 }

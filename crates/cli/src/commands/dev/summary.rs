@@ -164,36 +164,16 @@ fn left_open_lines(status: Option<&ExecutionStatus>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_domain::{Hash, KillState, OrderId, OrderStatus, Side, Timestamp};
+    use portcullis_domain::{Hash, OrderId, OrderStatus, Side, Timestamp};
     use portcullis_wire::messages::{OpenOrder, Position};
 
     use super::*;
 
     fn status() -> ExecutionStatus {
         ExecutionStatus {
-            loss_rolling: "0".parse().unwrap(),
-            hard_limits: Hash([1; 32]),
-            orders_unconfirmed: 0,
-            halts: vec![],
-            kill_confirmed_ms: None,
-            kill: KillState::Armed,
-            may_trade: true,
-            reason: None,
             policy: Hash([1; 32]),
-            day: 1,
-            loss: "0".parse().unwrap(),
             loss_max: "500".parse().unwrap(),
-            exposures: vec![],
-            positions: vec![],
-            orders: vec![],
-            orders_open: 0,
-            orders_unknown: 0,
-            fills: 0,
-            equity: Some(portcullis_domain::Usd::ZERO),
-            drawdown: portcullis_domain::Usd::ZERO,
-            losses: vec![],
-            network: Default::default(),
-            signer: Default::default(),
+            ..portcullis_testkit::accounts::status()
         }
     }
 

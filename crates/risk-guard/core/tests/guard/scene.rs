@@ -2,7 +2,7 @@
 
 use portcullis_domain::{
     Book, Exposure, Hash, KillState, Level, Order, OrderId, OrderStatus, Price, Quantity, Reason,
-    Side, Span, Symbol, Timestamp, Usd, VenueOrderId,
+    Side, Span, Symbol, Timestamp, VenueOrderId,
 };
 use portcullis_testkit::seals::{self, NOW};
 use portcullis_testkit::{World, policies};
@@ -244,29 +244,11 @@ pub fn status(rows: &[(&str, Option<&str>, Option<&str>)]) -> ExecutionStatus {
             lowest_sell: None,
         });
     ExecutionStatus {
-        loss_rolling: "0".parse().unwrap(),
-        hard_limits: Hash([1; 32]),
-        orders_unconfirmed: 0,
-        halts: vec![],
-        kill_confirmed_ms: None,
-        kill: KillState::Armed,
-        may_trade: true,
-        reason: None,
         policy: POLICY,
         day: 0,
-        loss: Usd::ZERO,
         loss_max: "100".parse().unwrap(),
         exposures: rows.collect(),
-        positions: vec![],
-        orders: vec![],
-        orders_open: 0,
-        orders_unknown: 0,
-        fills: 0,
-        equity: Some(portcullis_domain::Usd::ZERO),
-        drawdown: portcullis_domain::Usd::ZERO,
-        losses: vec![],
-        network: Default::default(),
-        signer: Default::default(),
+        ..portcullis_testkit::accounts::status()
     }
 }
 
