@@ -537,17 +537,17 @@ impl World {
             return;
         };
         life.ticks += 1;
-        if life.ticks.is_multiple_of(10) {
-            if let Some(before) = life.acknowledgements.reached() {
-                // Lazily: the next sync takes it along.
-                self.execution_disk
-                    .entries
-                    .push(Entry::Acknowledged { before });
-            }
-            self.begin_journal_anew();
-            if !self.lives(who, boot) {
-                return;
-            }
+        if life.ticks.is_multiple_of(10)
+            && let Some(before) = life.acknowledgements.reached()
+        {
+            // Lazily: the next sync takes it along.
+            self.execution_disk
+                .entries
+                .push(Entry::Acknowledged { before });
+        }
+        self.begin_journal_anew();
+        if !self.lives(who, boot) {
+            return;
         }
         let Some(life) = self.execution.as_mut() else {
             return;

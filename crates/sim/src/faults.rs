@@ -63,6 +63,8 @@ pub struct Plan {
     pub other_policy: Option<(u64, u64)>,
     /// Whether execution's journal is begun anew at times.
     pub anew: bool,
+    /// Whether the venue moves money without fills.
+    pub money: bool,
 }
 
 /// Where in its journal's life a process may die.
@@ -132,6 +134,7 @@ impl Plan {
             fills: random.pick(&[FILLS_USUAL, FILLS_USUAL, FILLS_SELDOM]),
             other_policy: None,
             anew: false,
+            money: false,
         };
         if random.chance(500) {
             plan.journal_point = Some(random.between(0, 3_000));
@@ -141,6 +144,7 @@ impl Plan {
             plan.other_policy = Some((from, from + random.between(1_500, 5_000) * MS));
         }
         plan.anew = random.chance(400);
+        plan.money = random.chance(300);
         plan
     }
 

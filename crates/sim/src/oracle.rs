@@ -15,7 +15,7 @@ use portcullis_domain::{
 use portcullis_venue::bybit::{Action, request_of, text_to_sign};
 use portcullis_wire::messages::{ExecutionStatus, Heartbeat, PermitTaken, Receipt, Trade};
 use portcullis_wire::subjects::PERMIT_TAKEN;
-use portcullis_wire::{Refusal, Verified, Verifier};
+use portcullis_wire::{Refusal, Text, Verified, Verifier};
 use rust_decimal::Decimal;
 
 use crate::cast::Who;
@@ -53,6 +53,9 @@ pub struct Oracle {
     accepted: BTreeMap<OrderId, StrategyId>,
     strategies: BTreeMap<StrategyId, Strategy>,
     twice: Option<VenueExecutionId>,
+    /// The movements that execution booked.
+    pub moved: BTreeSet<Text>,
+    pub moved_twice: bool,
     /// How often a day began while a position was held.
     pub days_held: u64,
     /// How many facts audit refused as sealed in the future, where a clock jumped.
@@ -80,6 +83,7 @@ impl Oracle {
         self.trades.clear();
         self.held.clear();
         self.booked.clear();
+        self.moved.clear();
         self.accepted.clear();
         self.strategies.clear();
     }
@@ -126,6 +130,7 @@ impl Oracle {
                 self.accepted.insert(order.id, order.strategy);
             }
             Record::Moved(movement) => {
+                self.moved_twice |= !self.moved.insert(movement.id.clone());
                 if movement.kind == MovementKind::Funding {
                     self.cash += movement.amount.get();
                 }
@@ -173,7 +178,8 @@ impl Oracle {
     pub fn money_differs(&self, status: &ExecutionStatus) -> Option<String> {
         let equity = status.equity?.get();
         let (most, peak) = (self.equity(), self.peak);
-        if equity > most {
+        let flat = self.held.values().all(Decimal::is_zero);
+        if equity > most || (flat && equity != most) {
             return Some(format!("an equity of {equity}, where {most} is the most"));
         }
         let drawdown = status.drawdown.get();
@@ -190,6 +196,11 @@ impl Oracle {
             let wrong = loss < least || (flat && loss != least);
             wrong.then(|| format!("a loss of {loss} of {name}, where {least} is the least"))
         })
+    }
+
+    /// What fills, fees and funding made.
+    pub const fn cash(&self) -> Decimal {
+        self.cash
     }
 
     pub fn held(&self) -> BTreeMap<Symbol, Decimal> {

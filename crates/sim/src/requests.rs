@@ -205,7 +205,19 @@ impl World {
                 Action::QueryOpenOrders { cursor: "" },
                 SignAction::QueryOpenOrders { cursor: empty },
             ),
-            Purpose::Read(Stage::Wallet, _) => (Action::QueryWallet, SignAction::QueryWallet),
+            Purpose::Read(Stage::WalletBefore | Stage::WalletAfter, _) => {
+                (Action::QueryWallet, SignAction::QueryWallet)
+            }
+            Purpose::Read(Stage::Movements, since) => {
+                let since = *since;
+                (
+                    Action::QueryMovements { since, cursor: "" },
+                    SignAction::QueryMovements {
+                        since,
+                        cursor: empty,
+                    },
+                )
+            }
             Purpose::Login(expires_ms) => {
                 let expires_ms = *expires_ms;
                 (

@@ -162,6 +162,7 @@ impl World {
         self.oracle.record(record);
         match record {
             Record::Filled(fill) => self.check_fill(fill),
+            Record::Moved(movement) => self.check_movement(movement),
             Record::Ended { order, .. } if self.venue.rests(order) => {
                 self.violated(format!(
                     "order {order} was given up while it rests at the venue"
@@ -176,7 +177,6 @@ impl World {
             | Record::Equity { .. }
             | Record::LimitSeen(_)
             | Record::Sampled { .. }
-            | Record::Moved(_)
             | Record::CashBegan(_)
             | Record::Agreed { .. }
             | Record::Kept(_) => {}

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use execution_core::{VenueOrder, VenueState};
+use execution_core::{Movement, VenueOrder, VenueState};
 use hmac::{Hmac, KeyInit, Mac};
 use portcullis_domain::{
     Exposure, Fill, OrderId, Side, Symbol, Timestamp, Usd, VenueExecutionId, VenueOrderId,
@@ -40,6 +40,7 @@ pub enum Reply {
     Fills(Vec<Fill>),
     Positions(Vec<(Symbol, Exposure)>),
     Cash(Usd),
+    Movements(Vec<Movement>),
 }
 
 /// What the venue's stream tells.
@@ -71,6 +72,8 @@ pub struct Venue {
     positions: BTreeMap<Symbol, Exposure>,
     /// What was paid and received for fills, and moved without one.
     pub cash: Decimal,
+    /// What moved without a fill.
+    pub movements: Vec<Movement>,
     /// What the stream has to tell.
     pub pushed: Vec<Pushed>,
     /// How many placements were taken under each client order id.
@@ -141,12 +144,19 @@ impl Venue {
                 Reply::Cash(sure(Usd::new(self.cash), "an amount"))
             }
             ("/v5/execution/list", Method::Get) => {
-                let since = argument(&request.payload, "startTime")
-                    .and_then(|text| text.parse::<u64>().ok())
-                    .unwrap_or(0);
-                let since = Timestamp::from_millis(since);
+                let since = since(&request.payload);
                 let fills = self.fills.iter().filter(|fill| fill.venue_time >= since);
                 Reply::Fills(fills.cloned().collect())
+            }
+            ("/v5/account/transaction-log", Method::Get) => {
+                let since = since(&request.payload);
+                let movements = self.movements.iter();
+                Reply::Movements(
+                    movements
+                        .filter(|moved| moved.at >= since)
+                        .cloned()
+                        .collect(),
+                )
             }
             _ => Reply::Refused(VenueError::Invalid),
         }
@@ -479,6 +489,12 @@ fn listing(symbol: Symbol) -> Listing {
         .iter()
         .find(|listing| listing.symbol == symbol.as_str());
     sure(found.copied().ok_or(symbol), "a listed instrument")
+}
+
+/// From when on it is asked.
+fn since(query: &str) -> Timestamp {
+    let since = argument(query, "startTime").and_then(|text| text.parse::<u64>().ok());
+    Timestamp::from_millis(since.unwrap_or(0))
 }
 
 fn argument<'a>(query: &'a str, name: &str) -> Option<&'a str> {

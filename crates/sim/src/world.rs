@@ -79,6 +79,7 @@ pub enum Event {
     TradedBack(Symbol, Decimal),
     ForeignGone(Symbol),
     Anew,
+    Money,
 }
 
 /// How a run ended that violated nothing.
@@ -224,6 +225,9 @@ impl World {
         if let Some(at) = self.plan.kill_at {
             self.schedule(at, Event::Kill);
         }
+        if self.plan.money {
+            self.schedule(CHAOS_FROM, Event::Money);
+        }
         if self.plan.anew {
             self.schedule(ANEW_FROM, Event::Anew);
         }
@@ -336,6 +340,7 @@ impl World {
                 self.meddled -= 1;
                 self.venue.foreign_gone(symbol);
             }
+            Event::Money => self.move_money(),
             Event::Anew => self.want_journal_anew(),
         }
         false
