@@ -6,7 +6,7 @@ use portcullis_domain::{Exposure, Fill, Symbol, Timestamp, Usd};
 use crate::cast::Who;
 use crate::requests::Purpose;
 use crate::venue::Reply;
-use crate::world::World;
+use crate::world::{Event, MS, World};
 
 /// How often it is read again when it changed meanwhile.
 const TRIES: u32 = 5;
@@ -64,6 +64,11 @@ impl World {
         self.oracle.watch.fresh.clear();
         self.trace.count("account read");
         self.ask(Purpose::Read(Stage::Before, fills_since));
+        if self.plan.alters && self.chaos() && self.random.chance(300) {
+            // Perhaps just after the open orders were read: the account does not tell of it then.
+            let after = self.random.between(20, 250) * MS;
+            self.schedule(after, Event::Alter(false));
+        }
     }
 
     fn tell_account(&mut self, reading: Reading) {
@@ -71,9 +76,10 @@ impl World {
         let (mut open, mut fills, mut told) = (reading.open, reading.fills, positions.clone());
         let foreign: Vec<Symbol> = open
             .iter()
-            .filter(|order| order.order.is_none())
+            .filter(|order| order.order.is_none() || self.venue.tells_of_alteration(order))
             .map(|order| order.symbol)
             .collect();
+        open.iter().for_each(|order| self.told_of(order));
         fills.retain(|fill| !self.hides(fill));
         self.agree(&mut open, &fills, &mut told);
         let mut movements = reading.movements.iter();

@@ -65,6 +65,8 @@ pub struct Plan {
     pub anew: bool,
     /// Whether the venue moves money without fills.
     pub money: bool,
+    /// Whether somebody alters orders at the venue.
+    pub alters: bool,
 }
 
 /// Where in its journal's life a process may die.
@@ -135,6 +137,7 @@ impl Plan {
             other_policy: None,
             anew: false,
             money: false,
+            alters: false,
         };
         if random.chance(500) {
             plan.journal_point = Some(random.between(0, 3_000));
@@ -145,6 +148,7 @@ impl Plan {
         }
         plan.anew = random.chance(400);
         plan.money = random.chance(300);
+        plan.alters = random.chance(200);
         plan
     }
 

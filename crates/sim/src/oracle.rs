@@ -257,6 +257,11 @@ impl World {
                 "order {id} leaves though the venue's account differs in {symbol}"
             ));
         }
+        if let Some(altered) = self.altered_in(order.symbol) {
+            self.violated(format!(
+                "order {id} leaves though somebody altered {altered} at the venue"
+            ));
+        }
         let limit = execution_settings(self.plan.daily_loss_max)
             .daily_loss_max
             .get();

@@ -433,6 +433,9 @@ impl World {
                 if outcome == QueryOutcome::NotFound && self.has(Bug::GivesUpOnNotFound) {
                     return self.take_for_refused(order, symbol);
                 }
+                if let QueryOutcome::Found(found) = &outcome {
+                    self.told_of(found);
+                }
                 self.execution_step(Input::Queried {
                     order,
                     asked_at,

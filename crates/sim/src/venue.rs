@@ -1,6 +1,8 @@
 //! The simulated venue: takes a request only if its signature covers its exact text, knows each
 //! client order id once, fills in parts, and says later what happened, or never.
 
+mod alter;
+
 use std::collections::BTreeMap;
 
 use execution_core::{Movement, VenueOrder, VenueState};
@@ -59,6 +61,8 @@ struct Resting {
     steps: i64,
     filled: i64,
     price: i64,
+    /// Steps and price as they came, whatever somebody made of them.
+    ordered: (i64, i64),
     state: VenueState,
     taken_at: Timestamp,
 }
@@ -243,15 +247,8 @@ impl Venue {
         let cancelled: Vec<(OrderId, VenueOrderId, i64, i64)> = self
             .orders
             .values()
-            .filter(|order| order.state == VenueState::Cancelled && order.filled < order.steps)
-            .map(|order| {
-                (
-                    order.id,
-                    order.venue_order,
-                    order.steps - order.filled,
-                    order.price,
-                )
-            })
+            .filter(|order| order.state == VenueState::Cancelled && order.fillable() > 0)
+            .map(|order| (order.id, order.venue_order, order.fillable(), order.price))
             .collect();
         let (order, id, left, price) = (!cancelled.is_empty()).then(|| random.pick(&cancelled))?;
         let steps = random.between(1, left.unsigned_abs()) as i64;
@@ -277,7 +274,10 @@ impl Venue {
                 Side::Sell => order.price <= market.bid(),
             };
             if crossed || random.chance(fills) {
-                let left = order.steps - order.filled;
+                let left = order.fillable();
+                if left < 1 {
+                    continue;
+                }
                 let part = random.between(1, left.unsigned_abs()) as i64;
                 let price = order.price;
                 self.fill(now, id, if random.chance(400) { left } else { part }, price);
@@ -338,6 +338,7 @@ impl Venue {
                 steps,
                 filled: 0,
                 price,
+                ordered: (steps, price),
                 state: VenueState::Open,
                 taken_at: now,
             },

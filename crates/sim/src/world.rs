@@ -80,6 +80,9 @@ pub enum Event {
     ForeignGone(Symbol),
     Anew,
     Money,
+    /// Once, or again and again.
+    Alter(bool),
+    AlteredGone(OrderId),
 }
 
 /// How a run ended that violated nothing.
@@ -225,6 +228,9 @@ impl World {
         if let Some(at) = self.plan.kill_at {
             self.schedule(at, Event::Kill);
         }
+        if self.plan.alters {
+            self.schedule(CHAOS_FROM, Event::Alter(true));
+        }
         if self.plan.money {
             self.schedule(CHAOS_FROM, Event::Money);
         }
@@ -339,6 +345,12 @@ impl World {
             Event::ForeignGone(symbol) => {
                 self.meddled -= 1;
                 self.venue.foreign_gone(symbol);
+            }
+            Event::Alter(again) => self.alter_order(again),
+            Event::AlteredGone(order) => {
+                self.meddled -= 1;
+                self.venue.cancel(&order);
+                self.push_stream();
             }
             Event::Money => self.move_money(),
             Event::Anew => self.want_journal_anew(),

@@ -131,6 +131,8 @@ const OCCURS: &[&str] = &[
     "fault: foreign order",
     "fault: order ended by the venue",
     "fault: fill after the end",
+    "fault: order altered",
+    "execution told of an altered order",
     "fault: funding paid",
     "fault: funding received",
     "fault: deposit",
