@@ -53,7 +53,10 @@ impl World {
             return;
         }
         match pushed {
-            Pushed::Order(order) => self.execution_step(Input::Venue(order)),
+            Pushed::Order(order) => {
+                self.told_of(&order);
+                self.execution_step(Input::Venue(order));
+            }
             Pushed::Fill(fill) if self.hides(&fill) => {}
             Pushed::Fill(fill) => {
                 if self.has(Bug::BooksFillsTwice) {

@@ -1,8 +1,8 @@
 //! Execution's shell: the same order of journal, facts, signer and venue as the real one.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use execution_core::{Effect, Effects, Execution, Input, Record, Requests};
+use execution_core::{Effect, Effects, Execution, Input, Kept, Record, Requests};
 use portcullis_domain::{EnvelopeId, KillCause, KillState, OrderId, Reason, Timestamp};
 use portcullis_wire::messages::{Notice, PermitTaken, Receipt};
 use portcullis_wire::subjects::{
@@ -17,6 +17,7 @@ use crate::clocks::MEASURE_EVERY;
 use crate::faults::{JournalPoint, Point};
 use crate::journal::Entry;
 use crate::planted::Bug;
+use crate::recovery::{Acknowledgements, History};
 use crate::requests::Call;
 use crate::settings::execution_settings;
 use crate::sure;
@@ -48,11 +49,12 @@ pub struct ExecutionLife {
     pub waiting: BTreeMap<EnvelopeId, Waiting>,
     pub calls: BTreeMap<u64, Call>,
     pub requests: Requests,
-    facts: u64,
+    pub facts: u64,
     written: VecDeque<Written>,
     pub reading: Option<Reading>,
-    acknowledged: u64,
-    beyond: BTreeSet<u64>,
+    pub acknowledgements: Acknowledgements,
+    /// Whether the journal is to be begun anew.
+    pub wants_anew: bool,
     ticks: u64,
     pub stopping: bool,
     /// The venue's clock minus execution's, as it was measured last, in microseconds.
@@ -77,6 +79,16 @@ impl ExecutionLife {
     }
 }
 
+/// What a shell replays that loosens the limit.
+fn forget_limits(records: &mut Vec<Record>) {
+    records.retain(|record| !matches!(record, Record::LimitSeen(_)));
+    for record in records {
+        if let Record::Kept(Kept::Day { limit, .. }) = record {
+            *limit = None;
+        }
+    }
+}
+
 fn pretended_receipt(order: OrderId, fact: portcullis_domain::Hash) -> Receipt {
     Receipt {
         fact,
@@ -95,37 +107,17 @@ impl World {
         }
         self.recover_journal();
         let mut core = Execution::new(settings, self.execution_latch, started_at);
-        let mut unacknowledged: VecDeque<(u64, Sealed)> = VecDeque::new();
-        let (mut facts, mut acknowledged) = (0, 0);
-        let mut records = Vec::new();
-        for entry in &self.execution_disk.entries {
-            records.extend(entry.records());
-            match entry {
-                Entry::Step { facts: sealed, .. } => {
-                    for sealed in sealed {
-                        unacknowledged.push_back((facts, sealed.clone()));
-                        facts += 1;
-                    }
-                }
-                Entry::Acknowledged { before } => {
-                    acknowledged = acknowledged.max(*before);
-                    while unacknowledged
-                        .front()
-                        .is_some_and(|(number, _)| *number < acknowledged)
-                    {
-                        unacknowledged.pop_front();
-                    }
-                }
-            }
-        }
+        let History {
+            mut records,
+            unacknowledged,
+            facts,
+        } = History::read(&self.execution_disk.entries);
         self.oracle.restart(self.now);
         self.oracle.watch.killed_at = (!self.execution_latch.may_trade()).then_some(self.now);
         if self.has(Bug::LoosensLimitOnRestart) {
-            records.retain(|record| !matches!(record, Record::LimitSeen(_)));
+            forget_limits(&mut records);
         }
-        for record in &records {
-            self.oracle.record(record);
-        }
+        self.follow_history();
         if self.has(Bug::ResetsDayOnRestart) {
             records = self.day_begun_again(&core, &records);
             records.iter().for_each(|record| self.oracle.record(record));
@@ -144,8 +136,8 @@ impl World {
             facts,
             written: VecDeque::new(),
             reading: None,
-            acknowledged: facts - unacknowledged.len() as u64,
-            beyond: BTreeSet::new(),
+            acknowledgements: Acknowledgements::new(unacknowledged.iter()),
+            wants_anew: false,
             ticks: 0,
             stopping: false,
             venue_offset: 0,
@@ -408,6 +400,7 @@ impl World {
             };
             let mut numbered: Vec<(u64, Sealed)> = (life.facts..).zip(facts).collect();
             life.facts += numbered.len() as u64;
+            life.acknowledgements.journaled(&numbered);
             let mut orders = Vec::new();
             for (index, order, permit, fact) in prepared.into_iter().rev() {
                 let numbered = numbered.remove(index);
@@ -488,8 +481,8 @@ impl World {
     pub(crate) fn execution_synced(&mut self) {
         let who = Who::Execution;
         let boot = self.seat(who).boot;
-        self.oracle.watch.synced = self.execution_disk.synced;
-        if self.journal_point(who, JournalPoint::Synced) {
+        let before = std::mem::replace(&mut self.oracle.watch.synced, self.execution_disk.synced);
+        if self.journal_replaced(before) || self.journal_point(who, JournalPoint::Synced) {
             return;
         }
         loop {
@@ -522,8 +515,8 @@ impl World {
     /// The stream has these facts.
     pub(crate) fn execution_acknowledged(&mut self, sent: &[Outgoing]) {
         if let Some(life) = self.execution.as_mut() {
-            life.beyond
-                .extend(sent.iter().filter_map(|fact| fact.number));
+            let numbers = sent.iter().filter_map(|fact| fact.number);
+            life.acknowledgements.arrived(numbers);
         }
     }
 
@@ -544,19 +537,21 @@ impl World {
             return;
         };
         life.ticks += 1;
-        if life.ticks.is_multiple_of(10) {
-            let before = life.acknowledged;
-            while life.beyond.remove(&life.acknowledged) {
-                life.acknowledged += 1;
-            }
-            if life.acknowledged > before {
-                let before = life.acknowledged;
-                // Lazily: the next sync takes it along.
-                self.execution_disk
-                    .entries
-                    .push(Entry::Acknowledged { before });
-            }
+        if life.ticks.is_multiple_of(10)
+            && let Some(before) = life.acknowledgements.reached()
+        {
+            // Lazily: the next sync takes it along.
+            self.execution_disk
+                .entries
+                .push(Entry::Acknowledged { before });
         }
+        self.begin_journal_anew();
+        if !self.lives(who, boot) {
+            return;
+        }
+        let Some(life) = self.execution.as_mut() else {
+            return;
+        };
         if life.ticks.is_multiple_of(5) {
             match life.core.status(now, life.requests) {
                 Ok(mut status) => {

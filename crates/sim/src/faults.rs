@@ -61,6 +61,12 @@ pub struct Plan {
     pub fills: u64,
     /// From when to when brain and risk-guard run another policy.
     pub other_policy: Option<(u64, u64)>,
+    /// Whether execution's journal is begun anew at times.
+    pub anew: bool,
+    /// Whether the venue moves money without fills.
+    pub money: bool,
+    /// Whether somebody alters orders at the venue.
+    pub alters: bool,
 }
 
 /// Where in its journal's life a process may die.
@@ -80,6 +86,9 @@ pub enum Point {
     BeforeAnswer,
     BeforePlacing,
     AfterPlacing,
+    BeforeAnew,
+    Anew,
+    AfterAnew,
 }
 
 impl Plan {
@@ -126,6 +135,9 @@ impl Plan {
             meddling: random.chance(400),
             fills: random.pick(&[FILLS_USUAL, FILLS_USUAL, FILLS_SELDOM]),
             other_policy: None,
+            anew: false,
+            money: false,
+            alters: false,
         };
         if random.chance(500) {
             plan.journal_point = Some(random.between(0, 3_000));
@@ -134,6 +146,9 @@ impl Plan {
             let from = random.between(5_000, 18_000) * MS;
             plan.other_policy = Some((from, from + random.between(1_500, 5_000) * MS));
         }
+        plan.anew = random.chance(400);
+        plan.money = random.chance(300);
+        plan.alters = random.chance(200);
         plan
     }
 
@@ -225,8 +240,10 @@ impl World {
             return true;
         }
         let chances = match point {
-            // It comes only once or twice in a run.
-            Point::BeforeLatch => self.plan.crash_points * 100,
+            // They come only a few times in a run.
+            Point::BeforeLatch | Point::BeforeAnew | Point::Anew | Point::AfterAnew => {
+                self.plan.crash_points * 100
+            }
             Point::AfterSending
             | Point::BeforeSync
             | Point::BeforeAnswer
@@ -242,6 +259,9 @@ impl World {
                 Point::BeforeAnswer => "fault: crash before the answer",
                 Point::BeforePlacing => "fault: crash before placing",
                 Point::AfterPlacing => "fault: crash after placing",
+                Point::BeforeAnew => "fault: crash before the journal is begun anew",
+                Point::Anew => "fault: crash while the journal is begun anew",
+                Point::AfterAnew => "fault: crash after the journal was begun anew",
             });
             self.crash(who);
         }
@@ -307,9 +327,7 @@ impl World {
                 self.execution = None;
                 self.venue_stream = None;
                 self.oracle.heartbeat = None;
-                let (lost, torn) =
-                    crate::journal::crash(&mut self.execution_disk, &mut self.random);
-                self.execution_torn = torn;
+                let lost = self.crash_journal();
                 if self.has(Bug::LosesJournalRecords) {
                     let half = self.execution_disk.entries.len() / 2;
                     self.execution_disk.entries.truncate(half);

@@ -27,6 +27,13 @@ pub enum Entry {
     },
     /// The stream has all facts before this number.
     Acknowledged { before: u64 },
+    /// The journal begun anew: the whole state, and the facts that the stream may lack, of which the
+    /// first has this number. It replaces whatever came before it, all at once.
+    Begun {
+        first: u64,
+        records: Vec<Vec<u8>>,
+        facts: Vec<Sealed>,
+    },
 }
 
 /// The entry that was being written when the process died.
@@ -41,7 +48,7 @@ pub struct Torn {
 impl Entry {
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let records: &[Vec<u8>] = match self {
-            Self::Step { records, .. } => records,
+            Self::Step { records, .. } | Self::Begun { records, .. } => records,
             Self::Acknowledged { .. } => &[],
         };
         let decode = |bytes: &Vec<u8>| sure(codec::decode(bytes, RECORD_LENGTH_MAX), "a record");
@@ -77,19 +84,17 @@ impl Entry {
         match self {
             Self::Step { records, facts } => {
                 let mut content = vec![0];
-                content.extend(length(records.len()));
-                for record in records {
-                    content.extend(length(record.len()));
-                    content.extend(record);
-                }
-                for fact in facts {
-                    content.extend(length(fact.subject.len()));
-                    content.extend(fact.subject.bytes());
-                    content.extend(fact.id.0);
-                    content.extend(fact.seq.to_be_bytes());
-                    content.extend(length(fact.frame.len()));
-                    content.extend(&fact.frame);
-                }
+                content.extend(step(records, facts));
+                content
+            }
+            Self::Begun {
+                first,
+                records,
+                facts,
+            } => {
+                let mut content = vec![2];
+                content.extend(first.to_be_bytes());
+                content.extend(step(records, facts));
                 content
             }
             Self::Acknowledged { before } => {
@@ -108,6 +113,10 @@ impl Entry {
             let before = u64::from_be_bytes(reader.array()?);
             return Some(Self::Acknowledged { before });
         }
+        let first = match kind {
+            2 => Some(u64::from_be_bytes(reader.array()?)),
+            _ => None,
+        };
         let (mut records, mut facts) = (Vec::new(), Vec::new());
         for _ in 0..reader.length()? {
             let Some(record) = reader.counted() else {
@@ -121,8 +130,41 @@ impl Entry {
         while let Some(fact) = reader.fact() {
             facts.push(fact);
         }
-        (!records.is_empty() || !facts.is_empty()).then_some(Self::Step { records, facts })
+        match first {
+            Some(first) => Some(Self::Begun {
+                first,
+                records,
+                facts,
+            }),
+            None => {
+                (!records.is_empty() || !facts.is_empty()).then_some(Self::Step { records, facts })
+            }
+        }
     }
+}
+
+/// What is on disk of these entries: the last journal begun anew replaced what was before it.
+pub fn in_force(entries: &[Entry]) -> &[Entry] {
+    let begun = |entry: &Entry| matches!(entry, Entry::Begun { .. });
+    let at = entries.iter().rposition(begun).unwrap_or(0);
+    entries.get(at..).unwrap_or_default()
+}
+
+fn step(records: &[Vec<u8>], facts: &[Sealed]) -> Vec<u8> {
+    let mut content = length(records.len()).to_vec();
+    for record in records {
+        content.extend(length(record.len()));
+        content.extend(record);
+    }
+    for fact in facts {
+        content.extend(length(fact.subject.len()));
+        content.extend(fact.subject.bytes());
+        content.extend(fact.id.0);
+        content.extend(fact.seq.to_be_bytes());
+        content.extend(length(fact.frame.len()));
+        content.extend(&fact.frame);
+    }
+    content
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -172,7 +214,9 @@ pub fn crash(disk: &mut Disk<Entry>, random: &mut Random) -> (usize, Option<Torn
     let unsynced: Vec<Entry> = disk.entries.iter().skip(disk.synced).cloned().collect();
     let lost = disk.crash(random);
     let next = unsynced.get(unsynced.len() - lost);
-    let torn = next.filter(|_| random.chance(600)).map(|entry| {
+    // A journal that is begun anew is written beside the old one and takes its place all at once.
+    let torn = next.filter(|entry| !matches!(entry, Entry::Begun { .. }));
+    let torn = torn.filter(|_| random.chance(600)).map(|entry| {
         let whole = entry.encoded();
         let bytes = tear(&whole, random);
         Torn { bytes, whole }
@@ -220,7 +264,15 @@ mod tests {
 
     #[test]
     fn a_whole_entry_is_read_and_a_torn_one_is_not_wherever_it_was_torn() {
-        for entry in [entry(), Entry::Acknowledged { before: 9 }] {
+        let Entry::Step { records, facts } = entry() else {
+            unreachable!()
+        };
+        let begun = Entry::Begun {
+            first: 3,
+            records,
+            facts,
+        };
+        for entry in [entry(), Entry::Acknowledged { before: 9 }, begun] {
             let whole = entry.encoded();
             assert_eq!(Entry::read(&whole).unwrap().encoded(), whole);
             for length in 0..whole.len() {

@@ -29,6 +29,7 @@ mod journal;
 mod log;
 mod market;
 mod meddling;
+mod money;
 mod oracle;
 mod planted;
 mod quiescence;

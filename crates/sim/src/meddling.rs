@@ -55,6 +55,26 @@ impl World {
         }
     }
 
+    /// Somebody changes an order at the venue, and cancels it after a while.
+    pub(crate) fn alter_order(&mut self, again: bool) {
+        let next = self.now + self.random.between(500, 4_000) * MS;
+        if self.now >= CHAOS_UNTIL {
+            return;
+        }
+        if again && next < CHAOS_UNTIL {
+            self.schedule(next - self.now, Event::Alter(true));
+        }
+        if let Some((order, symbol)) = self.venue.alter(&mut self.random) {
+            self.trace.count("fault: order altered");
+            self.say(format_args!("somebody alters {order} in {symbol}"));
+            self.meddled += 1;
+            let until = self.now + self.random.between(500, 6_000) * MS;
+            let after = until.min(CHAOS_UNTIL) - self.now;
+            self.schedule(after, Event::AlteredGone(order));
+        }
+        self.push_stream();
+    }
+
     /// Brain and risk-guard are started with another policy, or with the right one again.
     pub(crate) fn change_policy(&mut self, other: bool) {
         if other {

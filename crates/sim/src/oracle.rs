@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use audit_core::{Alert, fact_digest};
-use execution_core::{Execution, Input, MovementKind, Record, Ticket};
+use execution_core::{Execution, Input, Kept, MovementKind, Record, Ticket};
 use portcullis_domain::{
     Book, KillState, Order, OrderId, Posture, Side, Span, StrategyId, Symbol, Timestamp,
     VenueExecutionId,
@@ -15,10 +15,11 @@ use portcullis_domain::{
 use portcullis_venue::bybit::{Action, request_of, text_to_sign};
 use portcullis_wire::messages::{ExecutionStatus, Heartbeat, PermitTaken, Receipt, Trade};
 use portcullis_wire::subjects::PERMIT_TAKEN;
-use portcullis_wire::{Refusal, Verified, Verifier};
+use portcullis_wire::{Refusal, Text, Verified, Verifier};
 use rust_decimal::Decimal;
 
 use crate::cast::Who;
+use crate::journal::{Entry, in_force};
 use crate::log::entry;
 use crate::planted::Bug;
 use crate::settings::{POLICY, TRADING_SECRET, execution_settings, trading_key};
@@ -52,6 +53,9 @@ pub struct Oracle {
     accepted: BTreeMap<OrderId, StrategyId>,
     strategies: BTreeMap<StrategyId, Strategy>,
     twice: Option<VenueExecutionId>,
+    /// The movements that execution booked.
+    pub moved: BTreeSet<Text>,
+    pub moved_twice: bool,
     /// How often a day began while a position was held.
     pub days_held: u64,
     /// How many facts audit refused as sealed in the future, where a clock jumped.
@@ -79,6 +83,7 @@ impl Oracle {
         self.trades.clear();
         self.held.clear();
         self.booked.clear();
+        self.moved.clear();
         self.accepted.clear();
         self.strategies.clear();
     }
@@ -125,7 +130,8 @@ impl Oracle {
                 self.accepted.insert(order.id, order.strategy);
             }
             Record::Moved(movement) => {
-                if movement.kind == MovementKind::Funding {
+                self.moved_twice |= !self.moved.insert(movement.id.clone());
+                if movement.kind != MovementKind::Transfer {
                     self.cash += movement.amount.get();
                 }
             }
@@ -172,7 +178,8 @@ impl Oracle {
     pub fn money_differs(&self, status: &ExecutionStatus) -> Option<String> {
         let equity = status.equity?.get();
         let (most, peak) = (self.equity(), self.peak);
-        if equity > most {
+        let flat = self.held.values().all(Decimal::is_zero);
+        if equity > most || (flat && equity != most) {
             return Some(format!("an equity of {equity}, where {most} is the most"));
         }
         let drawdown = status.drawdown.get();
@@ -189,6 +196,11 @@ impl Oracle {
             let wrong = loss < least || (flat && loss != least);
             wrong.then(|| format!("a loss of {loss} of {name}, where {least} is the least"))
         })
+    }
+
+    /// What fills, fees and funding made.
+    pub const fn cash(&self) -> Decimal {
+        self.cash
     }
 
     pub fn held(&self) -> BTreeMap<Symbol, Decimal> {
@@ -245,6 +257,11 @@ impl World {
                 "order {id} leaves though the venue's account differs in {symbol}"
             ));
         }
+        if let Some(altered) = self.altered_in(order.symbol) {
+            self.violated(format!(
+                "order {id} leaves though somebody altered {altered} at the venue"
+            ));
+        }
         let limit = execution_settings(self.plan.daily_loss_max)
             .daily_loss_max
             .get();
@@ -278,16 +295,16 @@ impl World {
     }
 
     fn is_accepted_on_disk(&self, id: OrderId) -> bool {
-        let synced = self
-            .execution_disk
-            .entries
-            .iter()
-            .take(self.execution_disk.synced);
+        let disk = &self.execution_disk;
+        let synced = disk.entries.get(..disk.synced).unwrap_or_default();
         // The newest first: it was a moment ago.
-        synced.rev().any(|entry| {
-            entry
-                .records()
-                .any(|record| matches!(record, Record::Accepted { order, .. } if order.id == id))
+        in_force(synced).iter().rev().any(|entry| {
+            entry.records().any(|record| match record {
+                Record::Accepted { order, .. } | Record::Kept(Kept::Order { order, .. }) => {
+                    order.id == id
+                }
+                _ => false,
+            })
         })
     }
 
@@ -394,15 +411,11 @@ impl World {
         let now = self.clock(Who::Execution);
         let Some(life) = &self.execution else { return };
         let settings = execution_settings(self.plan.daily_loss_max);
-        let mut replayed = Execution::new(settings, self.execution_latch, now);
+        let mut replayed_core = Execution::new(settings, self.execution_latch, now);
         let mut fault = None;
-        for record in self
-            .execution_disk
-            .entries
-            .iter()
-            .flat_map(crate::journal::Entry::records)
-        {
-            if let Err(error) = replayed.replay(&record) {
+        let entries = in_force(&self.execution_disk.entries);
+        for record in entries.iter().flat_map(Entry::records) {
+            if let Err(error) = replayed_core.replay(&record) {
                 fault = Some(error);
                 break;
             }
@@ -411,13 +424,15 @@ impl World {
         let books = self.oracle.books.values().cloned().map(Input::Book);
         let trades = self.oracle.trades.values().cloned().map(Input::Trade);
         for price in books.chain(trades) {
-            fault = fault.or(replayed.step(now, price).err());
+            fault = fault.or(replayed_core.step(now, price).err());
         }
         let live = life.core.status(now, life.requests);
-        let differ = match (fault, live, replayed.status(now, life.requests)) {
+        let differ = match (fault, live, replayed_core.status(now, life.requests)) {
             (None, Ok(live), Ok(replayed)) => {
                 let (live, replayed) = (recorded(live), recorded(replayed));
-                (live != replayed).then(|| format!("live {live:?}\nreplayed {replayed:?}"))
+                let told = || format!("live {live:?}\nreplayed {replayed:?}");
+                let kept = || kept_differs(&life.core, &replayed_core);
+                (live != replayed).then(told).or_else(kept)
             }
             (fault, ..) => Some(format!("replay ends with {fault:?}")),
         };
@@ -500,6 +515,14 @@ impl World {
             }
         }
     }
+}
+
+/// Where what a journal begun anew would hold is not the same, if anywhere.
+fn kept_differs(live: &Execution, replayed: &Execution) -> Option<String> {
+    let (live, replayed) = (live.snapshot(), replayed.snapshot());
+    let missing = live.iter().find(|record| !replayed.contains(record));
+    let added = replayed.iter().find(|record| !live.contains(record));
+    (live != replayed).then(|| format!("live {missing:?}\nreplayed {added:?}"))
 }
 
 /// What of a status journal and prices must bring back: all but the licence to trade, and what the

@@ -128,6 +128,12 @@ impl World {
         if waits || self.venue_stream.is_none() || self.venue_lane > self.now {
             return Some("the venue's stream and account");
         }
+        if !self.all_movements_booked() {
+            return Some("the venue's movements");
+        }
+        if !status.halts.is_empty() {
+            return Some("halts to end");
+        }
         let theirs: BTreeSet<VenueExecutionId> =
             self.venue.fills.iter().map(|fill| fill.execution).collect();
         (theirs != *self.oracle.booked()).then_some("the venue's fills")
@@ -161,6 +167,7 @@ impl World {
         if let Some(differs) = self.oracle.money_differs(status) {
             self.violated(format!("execution's status tells of {differs}"));
         }
+        self.check_cash();
         self.check_audited(&ours);
         self.check_open(status);
         self.check_rows(status);

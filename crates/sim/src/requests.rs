@@ -205,7 +205,19 @@ impl World {
                 Action::QueryOpenOrders { cursor: "" },
                 SignAction::QueryOpenOrders { cursor: empty },
             ),
-            Purpose::Read(Stage::Wallet, _) => (Action::QueryWallet, SignAction::QueryWallet),
+            Purpose::Read(Stage::WalletBefore | Stage::WalletAfter, _) => {
+                (Action::QueryWallet, SignAction::QueryWallet)
+            }
+            Purpose::Read(Stage::Movements, since) => {
+                let since = *since;
+                (
+                    Action::QueryMovements { since, cursor: "" },
+                    SignAction::QueryMovements {
+                        since,
+                        cursor: empty,
+                    },
+                )
+            }
             Purpose::Login(expires_ms) => {
                 let expires_ms = *expires_ms;
                 (
@@ -420,6 +432,9 @@ impl World {
                 };
                 if outcome == QueryOutcome::NotFound && self.has(Bug::GivesUpOnNotFound) {
                     return self.take_for_refused(order, symbol);
+                }
+                if let QueryOutcome::Found(found) = &outcome {
+                    self.told_of(found);
                 }
                 self.execution_step(Input::Queried {
                     order,

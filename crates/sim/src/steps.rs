@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use execution_core::{Kept, Record};
+use execution_core::{Kept, Record, VenueOrder};
 use portcullis_domain::{Exposure, Fill, OrderId, Side, StrategyId, Symbol, Usd};
 use portcullis_wire::messages::ExecutionStatus;
 use rust_decimal::Decimal;
@@ -37,6 +37,8 @@ pub struct Watch {
     pub killed_at: Option<u64>,
     /// Where the venue's account was another one when it was last read.
     differs: BTreeSet<Symbol>,
+    /// Orders of which execution was told that somebody altered them.
+    altered: BTreeMap<OrderId, Symbol>,
     /// Where fills were booked since the venue's account is being read: they may be in it or not.
     pub fresh: BTreeSet<Symbol>,
 }
@@ -162,6 +164,7 @@ impl World {
         self.oracle.record(record);
         match record {
             Record::Filled(fill) => self.check_fill(fill),
+            Record::Moved(movement) => self.check_movement(movement),
             Record::Ended { order, .. } if self.venue.rests(order) => {
                 self.violated(format!(
                     "order {order} was given up while it rests at the venue"
@@ -176,7 +179,6 @@ impl World {
             | Record::Equity { .. }
             | Record::LimitSeen(_)
             | Record::Sampled { .. }
-            | Record::Moved(_)
             | Record::CashBegan(_)
             | Record::Agreed { .. }
             | Record::Kept(_) => {}
@@ -276,6 +278,23 @@ impl World {
 
     pub(crate) fn differs(&self, symbol: &Symbol) -> bool {
         self.oracle.watch.differs.contains(symbol)
+    }
+
+    /// The venue tells execution of an order.
+    pub(crate) fn told_of(&mut self, told: &VenueOrder) {
+        if let Some(order) = told.order
+            && self.venue.tells_of_alteration(told)
+        {
+            self.trace.count("execution told of an altered order");
+            self.oracle.watch.altered.insert(order, told.symbol);
+        }
+    }
+
+    /// An order in this instrument that is not what it was, rests still, and is known to execution.
+    pub(crate) fn altered_in(&self, symbol: Symbol) -> Option<OrderId> {
+        let altered = self.oracle.watch.altered.iter();
+        let mut rest = altered.filter(|(order, at)| **at == symbol && self.venue.rests(order));
+        rest.next().map(|(order, _)| *order)
     }
 
     /// A request that arrives is not one of which execution said that nothing more can come of it.

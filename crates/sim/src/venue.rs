@@ -1,9 +1,11 @@
 //! The simulated venue: takes a request only if its signature covers its exact text, knows each
 //! client order id once, fills in parts, and says later what happened, or never.
 
+mod alter;
+
 use std::collections::BTreeMap;
 
-use execution_core::{VenueOrder, VenueState};
+use execution_core::{Movement, VenueOrder, VenueState};
 use hmac::{Hmac, KeyInit, Mac};
 use portcullis_domain::{
     Exposure, Fill, OrderId, Side, Symbol, Timestamp, Usd, VenueExecutionId, VenueOrderId,
@@ -40,6 +42,7 @@ pub enum Reply {
     Fills(Vec<Fill>),
     Positions(Vec<(Symbol, Exposure)>),
     Cash(Usd),
+    Movements(Vec<Movement>),
 }
 
 /// What the venue's stream tells.
@@ -58,6 +61,8 @@ struct Resting {
     steps: i64,
     filled: i64,
     price: i64,
+    /// Steps and price as they came, whatever somebody made of them.
+    ordered: (i64, i64),
     state: VenueState,
     taken_at: Timestamp,
 }
@@ -71,6 +76,8 @@ pub struct Venue {
     positions: BTreeMap<Symbol, Exposure>,
     /// What was paid and received for fills, and moved without one.
     pub cash: Decimal,
+    /// What moved without a fill.
+    pub movements: Vec<Movement>,
     /// What the stream has to tell.
     pub pushed: Vec<Pushed>,
     /// How many placements were taken under each client order id.
@@ -141,12 +148,19 @@ impl Venue {
                 Reply::Cash(sure(Usd::new(self.cash), "an amount"))
             }
             ("/v5/execution/list", Method::Get) => {
-                let since = argument(&request.payload, "startTime")
-                    .and_then(|text| text.parse::<u64>().ok())
-                    .unwrap_or(0);
-                let since = Timestamp::from_millis(since);
+                let since = since(&request.payload);
                 let fills = self.fills.iter().filter(|fill| fill.venue_time >= since);
                 Reply::Fills(fills.cloned().collect())
+            }
+            ("/v5/account/transaction-log", Method::Get) => {
+                let since = since(&request.payload);
+                let movements = self.movements.iter();
+                Reply::Movements(
+                    movements
+                        .filter(|moved| moved.at >= since)
+                        .cloned()
+                        .collect(),
+                )
             }
             _ => Reply::Refused(VenueError::Invalid),
         }
@@ -233,15 +247,8 @@ impl Venue {
         let cancelled: Vec<(OrderId, VenueOrderId, i64, i64)> = self
             .orders
             .values()
-            .filter(|order| order.state == VenueState::Cancelled && order.filled < order.steps)
-            .map(|order| {
-                (
-                    order.id,
-                    order.venue_order,
-                    order.steps - order.filled,
-                    order.price,
-                )
-            })
+            .filter(|order| order.state == VenueState::Cancelled && order.fillable() > 0)
+            .map(|order| (order.id, order.venue_order, order.fillable(), order.price))
             .collect();
         let (order, id, left, price) = (!cancelled.is_empty()).then(|| random.pick(&cancelled))?;
         let steps = random.between(1, left.unsigned_abs()) as i64;
@@ -267,7 +274,10 @@ impl Venue {
                 Side::Sell => order.price <= market.bid(),
             };
             if crossed || random.chance(fills) {
-                let left = order.steps - order.filled;
+                let left = order.fillable();
+                if left < 1 {
+                    continue;
+                }
                 let part = random.between(1, left.unsigned_abs()) as i64;
                 let price = order.price;
                 self.fill(now, id, if random.chance(400) { left } else { part }, price);
@@ -328,6 +338,7 @@ impl Venue {
                 steps,
                 filled: 0,
                 price,
+                ordered: (steps, price),
                 state: VenueState::Open,
                 taken_at: now,
             },
@@ -479,6 +490,12 @@ fn listing(symbol: Symbol) -> Listing {
         .iter()
         .find(|listing| listing.symbol == symbol.as_str());
     sure(found.copied().ok_or(symbol), "a listed instrument")
+}
+
+/// From when on it is asked.
+fn since(query: &str) -> Timestamp {
+    let since = argument(query, "startTime").and_then(|text| text.parse::<u64>().ok());
+    Timestamp::from_millis(since.unwrap_or(0))
 }
 
 fn argument<'a>(query: &'a str, name: &str) -> Option<&'a str> {

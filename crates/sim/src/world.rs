@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use execution_core::Record;
 use portcullis_domain::{EnvelopeId, Hash, KillState, OrderId, Symbol, Timestamp};
 use portcullis_testkit::World as Deployment;
 use portcullis_testkit::seals::NOW;
@@ -28,6 +29,8 @@ use crate::venue::{Pushed, Reply, Signature, Venue};
 pub const MS: u64 = 1_000;
 /// Until then everything is well, so that every service gets to its feet once.
 const CHAOS_FROM: u64 = 4_000 * MS;
+/// From then on execution's journal may be begun anew.
+const ANEW_FROM: u64 = 3_000 * MS;
 /// From then on nothing goes wrong any more.
 pub const CHAOS_UNTIL: u64 = 24_000 * MS;
 /// By then all must be at rest.
@@ -75,6 +78,11 @@ pub enum Event {
     Policy(bool),
     TradedBack(Symbol, Decimal),
     ForeignGone(Symbol),
+    Anew,
+    Money,
+    /// Once, or again and again.
+    Alter(bool),
+    AlteredGone(OrderId),
 }
 
 /// How a run ended that violated nothing.
@@ -119,6 +127,9 @@ pub struct World {
     pub(crate) execution: Option<ExecutionLife>,
     pub(crate) execution_latch: KillState,
     pub(crate) execution_disk: Disk<Entry>,
+    /// Every record of execution's journal before it was begun anew the last time, as the oracle keeps
+    /// them: a snapshot must not make what it snapshots true.
+    pub(crate) execution_replaced: Vec<Record>,
     /// The entry that was being written when execution died.
     pub(crate) execution_torn: Option<Torn>,
     /// The policy that brain and risk-guard run.
@@ -179,6 +190,7 @@ impl World {
             execution: None,
             execution_latch: KillState::Armed,
             execution_disk: Disk::default(),
+            execution_replaced: Vec::new(),
             execution_torn: None,
             policy: POLICY,
             journal_points: 0,
@@ -215,6 +227,15 @@ impl World {
         }
         if let Some(at) = self.plan.kill_at {
             self.schedule(at, Event::Kill);
+        }
+        if self.plan.alters {
+            self.schedule(CHAOS_FROM, Event::Alter(true));
+        }
+        if self.plan.money {
+            self.schedule(CHAOS_FROM, Event::Money);
+        }
+        if self.plan.anew {
+            self.schedule(ANEW_FROM, Event::Anew);
         }
         while self.violation.is_none() {
             let Some(((at, _), event)) = self.events.pop_first() else {
@@ -325,6 +346,14 @@ impl World {
                 self.meddled -= 1;
                 self.venue.foreign_gone(symbol);
             }
+            Event::Alter(again) => self.alter_order(again),
+            Event::AlteredGone(order) => {
+                self.meddled -= 1;
+                self.venue.cancel(&order);
+                self.push_stream();
+            }
+            Event::Money => self.move_money(),
+            Event::Anew => self.want_journal_anew(),
         }
         false
     }

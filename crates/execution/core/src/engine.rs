@@ -1,9 +1,9 @@
 //! The state machine itself.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use portcullis_domain::{Exposure, Hash, KillState, OrderId, Reason, Span, Timestamp, Usd};
+use portcullis_domain::{Exposure, Hash, KillState, OrderId, Reason, Span, Symbol, Timestamp, Usd};
 use portcullis_wire::Text;
 use portcullis_wire::agreement::Agreement;
 use portcullis_wire::messages::{
@@ -87,6 +87,9 @@ pub struct Execution {
     pub(crate) movements: BTreeSet<(Timestamp, Text)>,
     /// Where the venue's account contradicted ours when they were last compared.
     pub(crate) halts: Halts,
+    /// Where the venue told of an altered order, when last and of what: an account that was asked for
+    /// before says nothing about it.
+    pub(crate) alterations: BTreeMap<Symbol, (Timestamp, Text)>,
     /// Fills that the stream told since the last account came: the next one may be older than they
     /// are.
     pub(crate) fresh: Vec<FreshFill>,
@@ -139,6 +142,7 @@ impl Execution {
             movements: BTreeSet::new(),
             halts: Halts::new(),
             cash_differs: false,
+            alterations: BTreeMap::new(),
             fresh: Vec::new(),
             agreed_at: None,
             begun: false,

@@ -289,8 +289,7 @@ impl Execution {
         match altered(entry, update) {
             None => self.confirm(out, id, way),
             Some(evidence) => {
-                self.notice_alteration(out, &evidence, update.symbol);
-                self.reconcile_at = now;
+                self.notice_alteration(out, &evidence, update.symbol, now);
             }
         }
         let Some(entry) = self.orders.get(&id) else {

@@ -98,7 +98,12 @@ impl Execution {
         }
         self.ask_about_missing(out, asked_at, &theirs.open);
 
-        let mut halts = Halts::new();
+        // What was told since the account was asked for may be missing in it.
+        self.alterations.retain(|_, (told, _)| *told >= asked_at);
+        let told = self.alterations.iter();
+        let mut halts: Halts = told
+            .map(|(symbol, (_, evidence))| (Some(*symbol), evidence.clone()))
+            .collect();
         self.compare_orders(out, asked_at, &theirs.open, &mut halts);
         self.compare_positions(&theirs.positions, &fresh, &mut halts)?;
         // What happened between the queries and a later start of the stream nobody would tell.
@@ -423,8 +428,16 @@ impl Execution {
     }
 
     /// The venue tells of an order of ours that it is not what it was when it left.
-    pub(crate) fn notice_alteration(&mut self, out: &mut Effects, evidence: &str, symbol: Symbol) {
+    pub(crate) fn notice_alteration(
+        &mut self,
+        out: &mut Effects,
+        evidence: &str,
+        symbol: Symbol,
+        now: Timestamp,
+    ) {
         let evidence = Text::lossy(evidence);
+        self.reconcile_at = now;
+        self.alterations.insert(symbol, (now, evidence.clone()));
         if self.halts.insert(Some(symbol), evidence.clone()).is_none() {
             out.effects.push(halt(Some(symbol), false, evidence));
         }

@@ -141,6 +141,39 @@ fn an_order_of_ours_that_was_altered_at_the_venue_stops_its_instrument() {
 }
 
 #[test]
+fn an_account_from_before_an_alteration_was_told_does_not_end_its_halt() {
+    let mut bench = Bench::ready();
+    bench.send(1);
+    bench.later(Span::from_millis(1));
+    let asked_at = bench.now;
+    bench.later(Span::from_millis(1));
+    let update = venue(1, VenueState::Open, None);
+    bench.step(Input::Venue(VenueOrder {
+        quantity: "11".parse().unwrap(),
+        ..update.clone()
+    }));
+    let older = bench.step(Input::Account {
+        asked_at,
+        open: vec![update.clone()],
+        fills: vec![],
+        positions: vec![],
+        cash: bench.cash,
+        movements: vec![],
+    });
+    assert_eq!(halts(&older), [], "it says nothing of what came later");
+    assert_eq!(answer(&mut bench, 2), Some(Reason::VenueDiffers));
+
+    // The next one is asked for within a second, not half a minute.
+    bench.later(Span::from_secs(1));
+    let effects = bench.step(Input::Tick);
+    assert!(effects.contains(&Effect::Reconcile), "{effects:?}");
+    bench.account(&[update], &[], &[]);
+    bench.quote("0.49", "0.51");
+    bench.beat();
+    assert_eq!(answer(&mut bench, 3), None);
+}
+
+#[test]
 fn money_that_no_fill_and_no_movement_explains_stops_everything() {
     let mut bench = Bench::ready();
     bench.cash = "-0.02".parse().unwrap();
