@@ -79,20 +79,22 @@ impl World {
             .filter(|order| order.order.is_none() || self.venue.tells_of_alteration(order))
             .map(|order| order.symbol)
             .collect();
-        open.iter().for_each(|order| self.told_of(order));
+        open.iter_mut().for_each(|order| self.hear(order));
         fills.retain(|fill| !self.hides(fill));
         self.agree(&mut open, &fills, &mut told);
         let mut movements = reading.movements.iter();
         if movements.any(|movement| self.oracle.moved.contains(&movement.id)) {
             self.trace.count("movement told again");
         }
+        let mut movements = reading.movements;
+        self.sabotage_movements(&mut movements);
         self.execution_step(Input::Account {
             asked_at: reading.asked_at,
             open,
             fills,
             positions: told,
             cash,
-            movements: reading.movements,
+            movements,
         });
         if self.execution.is_some() {
             self.account_known(&positions, &foreign);

@@ -53,8 +53,8 @@ impl World {
             return;
         }
         match pushed {
-            Pushed::Order(order) => {
-                self.told_of(&order);
+            Pushed::Order(mut order) => {
+                self.hear(&mut order);
                 self.execution_step(Input::Venue(order));
             }
             Pushed::Fill(fill) if self.hides(&fill) => {}

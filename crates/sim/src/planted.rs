@@ -59,11 +59,19 @@ pub enum Bug {
     IgnoresDifference,
     /// Execution's shell changes an order after it was signed.
     TampersWithOrder,
+    /// A journal that is begun anew lacks the facts that the stream may lack.
+    ForgetsFactsAnew,
+    /// Funding and transfers never reach execution's core.
+    ForgetsMovements,
+    /// Money that is paid in counts as won, and what is taken out as lost.
+    TakesDepositForGain,
+    /// Execution's shell tells of an order at the venue as it was when it left.
+    IgnoresAlteration,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::ResendsOnTimeout,
         Self::VenueTakesTwice,
         Self::ForgetsFills,
@@ -88,6 +96,10 @@ impl Bug {
         Self::IgnoresPolicyHash,
         Self::IgnoresDifference,
         Self::TampersWithOrder,
+        Self::ForgetsFactsAnew,
+        Self::ForgetsMovements,
+        Self::TakesDepositForGain,
+        Self::IgnoresAlteration,
     ];
 
     /// What it is called on the command line.
@@ -118,6 +130,10 @@ impl Bug {
             Self::IgnoresPolicyHash => "ignores-policy-hash",
             Self::IgnoresDifference => "ignores-difference",
             Self::TampersWithOrder => "tampers-with-order",
+            Self::ForgetsFactsAnew => "forgets-facts-anew",
+            Self::ForgetsMovements => "forgets-movements",
+            Self::TakesDepositForGain => "takes-deposit-for-gain",
+            Self::IgnoresAlteration => "ignores-alteration",
         }
     }
 
@@ -156,6 +172,13 @@ impl Bug {
             Self::IgnoresPolicyHash => &["under another policy"],
             Self::IgnoresDifference => &["though the venue's account differs"],
             Self::TampersWithOrder => &["whose signature does not fit"],
+            Self::ForgetsFactsAnew => &["which the stream lacks too"],
+            Self::ForgetsMovements => &["(Some(VenueDiffers))", "the venue's movements"],
+            Self::TakesDepositForGain => &["which the venue never made"],
+            Self::IgnoresAlteration => &[
+                "though somebody altered",
+                "though the venue's account differs",
+            ],
         }
     }
 

@@ -185,7 +185,11 @@ impl World {
         if !life.wants_anew {
             return;
         }
-        let Some(facts) = life.acknowledgements.copies() else {
+        let copies = match self.options.bug {
+            Some(Bug::ForgetsFactsAnew) => Some(Vec::new()),
+            _ => life.acknowledgements.copies(),
+        };
+        let Some(facts) = copies else {
             return;
         };
         life.wants_anew = false;
@@ -207,6 +211,7 @@ impl World {
             self.trace.count("journal begun anew with orders under way");
         }
         self.say(format_args!("execution begins its journal anew"));
+        self.check_anew(first, first + facts.len() as u64);
         self.execution_disk.entries.push(Entry::Begun {
             first,
             records,
@@ -218,6 +223,17 @@ impl World {
             return;
         }
         self.sync_later(who);
+    }
+
+    /// What waits for the stream is in the journal that is begun anew.
+    fn check_anew(&mut self, first: u64, next: u64) {
+        let outbox = &self.seat(Who::Execution).outbox;
+        let mut waiting = outbox.iter().filter_map(|fact| fact.number);
+        if let Some(number) = waiting.find(|number| !(first..next).contains(number)) {
+            self.violated(format!(
+                "a journal begun anew lacks fact {number}, which the stream lacks too"
+            ));
+        }
     }
 
     /// A journal begun anew is on disk now: the one before it is gone.

@@ -423,7 +423,7 @@ impl World {
                 asked_at,
                 symbol,
             } => {
-                let outcome = match reply {
+                let mut outcome = match reply {
                     Some(Reply::Orders(orders)) => orders
                         .into_iter()
                         .find(|found| found.order == Some(order))
@@ -433,8 +433,8 @@ impl World {
                 if outcome == QueryOutcome::NotFound && self.has(Bug::GivesUpOnNotFound) {
                     return self.take_for_refused(order, symbol);
                 }
-                if let QueryOutcome::Found(found) = &outcome {
-                    self.told_of(found);
+                if let QueryOutcome::Found(found) = &mut outcome {
+                    self.hear(found);
                 }
                 self.execution_step(Input::Queried {
                     order,

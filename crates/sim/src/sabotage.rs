@@ -1,6 +1,6 @@
 //! The planted bugs that change what passes between a core and its shell.
 
-use execution_core::{Input, VenueOrder, VenueState};
+use execution_core::{Input, Movement, MovementKind, VenueOrder, VenueState};
 use portcullis_domain::{
     Exposure, Fill, Order, OrderId, OrderStatus, Quantity, Side, Span, Symbol, VenueOrderId,
 };
@@ -61,6 +61,31 @@ impl World {
             .into_iter()
             .map(|(symbol, held)| (symbol, exposure(held)))
             .collect();
+    }
+
+    /// The venue's movements as a bug would have them.
+    pub(crate) fn sabotage_movements(&self, movements: &mut Vec<Movement>) {
+        match self.options.bug {
+            Some(Bug::ForgetsMovements) => movements.clear(),
+            Some(Bug::TakesDepositForGain) => {
+                for movement in movements {
+                    movement.kind = MovementKind::Funding;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The venue tells execution of an order: the oracle hears it as it is, and execution so too,
+    /// but for a bug.
+    pub(crate) fn hear(&mut self, told: &mut VenueOrder) {
+        self.told_of(told);
+        if self.has(Bug::IgnoresAlteration)
+            && let Some((quantity, price)) = self.venue.ordered(told)
+        {
+            told.quantity = quantity;
+            told.limit_price = Some(price);
+        }
     }
 
     /// What a shell does that takes "not found" for "refused".

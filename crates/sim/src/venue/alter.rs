@@ -1,7 +1,7 @@
 //! Somebody else changes an order of execution's at the venue.
 
 use execution_core::VenueOrder;
-use portcullis_domain::{OrderId, Symbol, VenueOrderId};
+use portcullis_domain::{OrderId, Price, Quantity, Symbol, VenueOrderId};
 
 use super::{Resting, Venue, VenueState, listing};
 use crate::random::Random;
@@ -39,12 +39,18 @@ impl Venue {
 
     /// Whether the venue tells here of an order that is not what it was when it came.
     pub fn tells_of_alteration(&self, told: &VenueOrder) -> bool {
-        let Some(order) = self.orders.get(&told.venue_order) else {
-            return false;
-        };
+        let ordered = self.ordered(told);
+        ordered.is_some_and(|(quantity, price)| {
+            told.quantity != quantity || told.limit_price != Some(price)
+        })
+    }
+
+    /// Quantity and price of an order as it came.
+    pub fn ordered(&self, told: &VenueOrder) -> Option<(Quantity, Price)> {
+        let order = self.orders.get(&told.venue_order)?;
         let (steps, price) = order.ordered;
         let listing = listing(order.symbol);
-        told.quantity != listing.quantity(steps) || told.limit_price != Some(listing.price(price))
+        Some((listing.quantity(steps), listing.price(price)))
     }
 }
 
