@@ -26,6 +26,8 @@ const LINE_LENGTH_MAX: usize = 64 << 10;
 const CHUNK_LENGTH: usize = 256 << 10;
 /// So much of the first line tells a file from others.
 const HEAD_LENGTH_MAX: usize = 4 << 10;
+/// How often the folder is read again while its files are being renamed.
+const LOOKS_MAX: usize = 10;
 /// More files than the server keeps.
 const FILES_MAX: usize = 1_000;
 
@@ -162,10 +164,7 @@ impl Follower {
             said.push((BusSaid::Following(BusFollowing::Lost), place));
             return Ok(Ok(candidate.open(end)));
         }
-        let later = candidates
-            .into_iter()
-            .find(|candidate| candidate.place.began > place.began);
-        match later {
+        match self.next()? {
             Some(later) => {
                 self.begin(later, BusFollowing::Lost, said);
                 Ok(self.open.take().ok_or(Look::Missing))
@@ -206,10 +205,24 @@ impl Follower {
         let Some(place) = self.place else {
             return Ok(None);
         };
-        let candidates = self.candidates()?;
-        Ok(candidates
-            .into_iter()
-            .find(|candidate| candidate.place.began > place.began))
+        // A file that is renamed while the folder is read may be missed under both of its names, and the one
+        // after it would be taken for the next: so it is the next only when it is so twice.
+        let mut first = self.first_after(place)?;
+        for _ in 0..LOOKS_MAX {
+            let second = self.first_after(place)?;
+            let file =
+                |candidate: &Option<Candidate>| candidate.as_ref().map(|found| found.place.file);
+            if file(&first) == file(&second) {
+                return Ok(second);
+            }
+            first = second;
+        }
+        Ok(None)
+    }
+
+    fn first_after(&self, place: BusPlace) -> io::Result<Option<Candidate>> {
+        let mut candidates = self.candidates()?.into_iter();
+        Ok(candidates.find(|candidate| candidate.place.began > place.began))
     }
 
     fn begin(&mut self, candidate: Candidate, following: BusFollowing, said: &mut Vec<Said>) {

@@ -177,7 +177,7 @@ fn a_policy_for_other_limits_is_refused() {
     let other = "0".repeat(64);
     std::fs::write(&service.policy, policy.replace(digest, &other)).unwrap();
     let problem =
-        format!("hard_limits: is {other}, and the limits compiled into this binary have {digest}");
+        format!("hard_limits is {other}, and the limits compiled into this binary have {digest}");
     let shown = service.policy.display().to_string();
     service.refuses(&[], 2, &problem, &format!("correct {shown}"));
 }
