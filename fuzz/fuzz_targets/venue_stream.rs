@@ -45,6 +45,7 @@ fuzz_target!(|bytes: &[u8]| {
                 PrivateMessage::Executions(pushed) => pushed.data.len(),
                 PrivateMessage::Positions(pushed) => pushed.data.len(),
                 PrivateMessage::Wallets(pushed) => pushed.data.len(),
+                PrivateMessage::CancelOnDisconnect => 0,
             };
             assert!(length <= LIST_LENGTH_MAX);
         }
