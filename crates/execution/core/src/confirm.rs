@@ -145,17 +145,20 @@ impl Watch {
 impl Execution {
     /// The venue confirmed an order by one of the ways.
     pub(crate) fn confirm(&mut self, out: &mut Effects, id: OrderId, way: Way) {
-        let enough = self.orders.update(&id, |entry| {
+        // Most orders are confirmed by the first word; what comes later changes nothing.
+        let Some(watch) = self.orders.get(&id).and_then(|entry| entry.watch) else {
+            return;
+        };
+        let confirmed = self.orders.update(&id, |entry| {
             match way {
                 Way::Answer => entry.confirmed.answer = true,
                 Way::Stream => entry.confirmed.stream = true,
                 Way::Query => entry.confirmed.query = true,
                 Way::Account => entry.confirmed.account = true,
             }
-            let watch = entry.watch?;
-            (entry.confirmed.count() >= watch.tier.confirmations).then_some(())
+            entry.confirmed.count()
         });
-        if let Some(Some(())) = enough {
+        if confirmed.is_some_and(|count| count >= watch.tier.confirmations) {
             self.unwatch(out, id);
         }
     }
@@ -196,18 +199,20 @@ impl Execution {
             if !matches!(entry.state, State::InDoubt(_)) {
                 out.effects.push(Effect::Query { order: id, symbol });
             }
-            let said = alloc::format!(
-                "order {id} has {} of {} confirmations after {} s",
-                confirmed.count(),
-                watch.tier.confirmations,
-                now.since(watch.since).as_millis() / 1_000
-            );
+            let said = || {
+                alloc::format!(
+                    "order {id} has {} of {} confirmations after {} s",
+                    confirmed.count(),
+                    watch.tier.confirmations,
+                    now.since(watch.since).as_millis() / 1_000
+                )
+            };
             match watch.step {
                 Step::Early | Step::Quarter | Step::Overdue => {}
                 Step::Half => out.effects.push(Effect::Notice(Notice::Warning {
-                    detail: Text::lossy(&said),
+                    detail: Text::lossy(&said()),
                 })),
-                Step::Deadline => self.overdue(out, id, symbol, &said),
+                Step::Deadline => self.overdue(out, id, symbol, &said()),
             }
             let mut next = watch.next();
             // After a pause of the process one question is enough.

@@ -326,12 +326,16 @@ fn a_kill_cancels_what_is_open_there_whoever_placed_it() {
     assert_eq!(bench.status().kill_confirmed_ms, None);
 }
 
-/// A large order: 3 confirmations within 5 minutes.
+/// A large order that the venue acknowledged: the first of 3 confirmations within 5 minutes.
 fn large(bench: &mut Bench) -> OrderId {
     let mut order = order(1, bench.now);
     order.quantity = "20000".parse().unwrap();
     bench.permit(&order);
     assert_eq!(places(&bench.finish(&order)), 1);
+    bench.step(Input::Placed {
+        order: order.id,
+        outcome: PlaceOutcome::Acknowledged(VenueOrderId::new("venue-1").unwrap()),
+    });
     order.id
 }
 
@@ -354,11 +358,6 @@ fn asks(effects: &[Effect]) -> bool {
 fn an_order_is_confirmed_by_answer_stream_and_query_as_its_value_asks() {
     let mut bench = Bench::ready();
     let order = large(&mut bench);
-    let venue_order = VenueOrderId::new("venue-1").unwrap();
-    bench.step(Input::Placed {
-        order,
-        outcome: PlaceOutcome::Acknowledged(venue_order),
-    });
     bench.step(Input::Venue(about_large(VenueState::Open)));
     assert_eq!(bench.status().orders_unconfirmed, 1);
     bench.later(Span::from_secs(2));
@@ -382,11 +381,6 @@ fn an_order_is_confirmed_by_answer_stream_and_query_as_its_value_asks() {
 fn an_order_that_is_not_confirmed_in_time_stops_its_instrument_until_it_is() {
     let mut bench = Bench::ready();
     let order = large(&mut bench);
-    let venue_order = VenueOrderId::new("venue-1").unwrap();
-    bench.step(Input::Placed {
-        order,
-        outcome: PlaceOutcome::Acknowledged(venue_order),
-    });
     let mut said = Vec::new();
     for second in 0..301_u64 {
         bench.later(Span::from_secs(1));
